@@ -1,0 +1,117 @@
+//! An agent, read and checked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use ringfence_event::{
+    AgentName, Asked, Denial, DenialCode, Digest, FileOwner, FunctionName, ModelName, Remedy,
+    ToolName,
+};
+
+use crate::{AGENT_FILE, RunLimits};
+
+/// An agent's definition.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// Its name.
+    pub name: AgentName,
+    /// The model it uses, by its name in the operator's file.
+    pub model: ModelName,
+    /// What the model is told before anything else.
+    pub instructions: Instructions,
+    /// The functions it may call, by tool.
+    pub tools: BTreeMap<ToolName, ListedTool>,
+    /// What one run may spend.
+    pub limits: RunLimits,
+    pub(crate) tools_line: Option<u32>,
+}
+
+/// Where the instructions are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instructions {
+    /// Here.
+    Text(String),
+    /// In this file, relative to the folder of `agent.toml` and inside it.
+    File(String),
+}
+
+/// A tool that an agent lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedTool {
+    /// Which of its functions.
+    pub functions: FunctionList,
+    /// The line it is listed in.
+    pub line: u32,
+}
+
+/// Which functions of a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FunctionList {
+    /// All that it has: `"*"`.
+    All,
+    /// These.
+    Named(BTreeSet<FunctionName>),
+}
+
+impl FunctionList {
+    /// Whether a function is among them.
+    #[must_use]
+    pub fn contains(&self, function: &FunctionName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.contains(function),
+        }
+    }
+}
+
+impl Agent {
+    /// Whether the agent lists a function.
+    ///
+    /// # Errors
+    /// The denial, with the line of `agent.toml` that would list it.
+    pub fn check_function(&self, tool: &ToolName, function: &FunctionName) -> Result<(), Denial> {
+        let listed = self.tools.get(tool);
+        if listed.is_some_and(|listed| listed.functions.contains(function)) {
+            return Ok(());
+        }
+        let mut names = BTreeSet::from([function]);
+        if let Some(ListedTool { functions: FunctionList::Named(listed), .. }) = listed {
+            names.extend(listed);
+        }
+        let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+        let remedy = Remedy {
+            owner: FileOwner::AgentAuthor,
+            file: AGENT_FILE.to_owned(),
+            line: listed.map(|listed| listed.line).or(self.tools_line),
+            table: "[tools]".to_owned(),
+            allow: format!("{tool} = [{}]", names.join(", ")),
+        };
+        let asked = Asked::Function {
+            tool: Some(tool.clone()),
+            function: Some(function.clone()),
+            name: format!("{tool}_{function}"),
+        };
+        Err(Denial::new(DenialCode::NotInAgent, asked, vec![remedy]))
+    }
+
+    /// The hash of the definition, with the text of its instructions wherever that stands. Moving
+    /// a line or a text into a file of its own changes nothing.
+    #[must_use]
+    pub fn digest(&self, instructions: &str) -> Digest {
+        let RunLimits { steps, calls, tokens, time_ms, fuel, concurrent_calls } = self.limits;
+        let mut text = format!("ringfence agent 1\nname {}\nmodel {}\n", self.name, self.model);
+        for (tool, listed) in &self.tools {
+            let _ = match &listed.functions {
+                FunctionList::All => writeln!(text, "tool {tool} *"),
+                FunctionList::Named(names) => writeln!(text, "tool {tool} {names:?}"),
+            };
+        }
+        let _ =
+            writeln!(text, "limits {steps} {calls} {tokens} {time_ms} {fuel} {concurrent_calls}");
+        text.push_str("instructions ");
+        text.push_str(instructions);
+        Digest::of(text.as_bytes())
+    }
+}

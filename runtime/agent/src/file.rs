@@ -1,0 +1,257 @@
+//! The text of `agent.toml`, turned into an [`Agent`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use ringfence_event::{AgentName, FunctionName, ModelName, ToolName};
+use ringfence_policy::{ConfigError, line_of, parse_file};
+use serde::{
+    Deserialize, Deserializer,
+    de::{
+        self,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
+};
+use toml::Spanned;
+
+use crate::{Agent, FunctionList, Instructions, ListedTool, limits::RunLimitTable};
+
+/// The name of the file.
+pub const AGENT_FILE: &str = "agent.toml";
+
+/// The longest instructions: more would leave a model no room to work.
+const INSTRUCTIONS_BYTES_MAX: usize = 256 << 10;
+
+impl Agent {
+    /// Reads an agent's definition. `file` is the name that errors carry.
+    ///
+    /// # Errors
+    /// The first thing that is wrong in it.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        let read: AgentFile = parse_file(file, text)?;
+        let instructions = read.instructions;
+        let wrong = match instructions.get_ref() {
+            Instructions::Text(text) => Self::check_instructions(text).err(),
+            Instructions::File(path) if is_inside(path) => None,
+            Instructions::File(_) => {
+                Some("the file is one in the folder of agent.toml, by its relative path".to_owned())
+            }
+        };
+        if let Some(message) = wrong {
+            return Err(ConfigError::at(file, text, instructions.span(), message));
+        }
+        let tools_line = read.tools.as_ref().map(|tools| line_of(text, tools.span().start));
+        let listed = read.tools.map(Spanned::into_inner).unwrap_or_default().into_iter();
+        let tools = listed.map(|(tool, functions)| {
+            let line = line_of(text, tool.span().start);
+            (tool.into_inner(), ListedTool { functions, line })
+        });
+        Ok(Self {
+            name: read.name,
+            model: read.model.name,
+            instructions: instructions.into_inner(),
+            tools: tools.collect(),
+            limits: read.limits.limits(file, text)?,
+            tools_line,
+        })
+    }
+
+    /// Whether a text will do as instructions; for one that was read from a file.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn check_instructions(text: &str) -> Result<(), String> {
+        if text.trim().is_empty() {
+            return Err("the instructions are empty".to_owned());
+        }
+        if text.len() > INSTRUCTIONS_BYTES_MAX {
+            return Err(format!(
+                "the instructions are longer than {} KiB",
+                INSTRUCTIONS_BYTES_MAX >> 10
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn is_inside(path: &str) -> bool {
+    !path.is_empty()
+        && !path.contains(['\\', '\0', ':'])
+        && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct AgentFile {
+    name: AgentName,
+    model: ModelTable,
+    instructions: Spanned<Instructions>,
+    tools: Option<Spanned<BTreeMap<Spanned<ToolName>, FunctionList>>>,
+    #[serde(default)]
+    limits: RunLimitTable,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table such as `{ use = \"main\" }`")]
+struct ModelTable {
+    #[serde(rename = "use")]
+    name: ModelName,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InstructionsTable {
+    file: String,
+}
+
+impl<'de> Deserialize<'de> for Instructions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Instructions;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the text itself, or `{ file = \"NAME.md\" }`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Instructions, E> {
+                Ok(Instructions::Text(text.to_owned()))
+            }
+
+            fn visit_map<M: de::MapAccess<'de>>(self, map: M) -> Result<Instructions, M::Error> {
+                let table = InstructionsTable::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Instructions::File(table.file))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for FunctionList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = FunctionList;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"*\" for all functions, or a list of names such as [\"read\"]")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<FunctionList, E> {
+                match text {
+                    "*" => Ok(FunctionList::All),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_seq<S: de::SeqAccess<'de>>(self, names: S) -> Result<FunctionList, S::Error> {
+                let names = Vec::<FunctionName>::deserialize(SeqAccessDeserializer::new(names))?;
+                let unique: BTreeSet<FunctionName> = names.iter().cloned().collect();
+                if unique.len() < names.len() {
+                    return Err(de::Error::custom("a function is listed twice"));
+                }
+                Ok(FunctionList::Named(unique))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"name = "coder"
+model = { use = "main" }
+instructions = { file = "coder.md" }
+
+[tools]
+repo-search = "*"
+files = ["find", "read"]
+
+[limits]
+time = "2min"
+fuel = "3G"
+"#;
+
+    #[test]
+    fn an_agent_is_read() {
+        let agent = Agent::parse("agent.toml", GOOD).unwrap();
+        assert_eq!(agent.instructions, Instructions::File("coder.md".to_owned()));
+        assert_eq!(agent.limits.time_ms, 120_000);
+        assert_eq!(agent.limits.fuel, 3_000_000_000);
+        assert_eq!(agent.limits.steps, crate::RunLimits::DEFAULT.steps);
+        let check = |tool: &str, function: &str, remedy: Option<&str>| {
+            let result = agent.check_function(&tool.parse().unwrap(), &function.parse().unwrap());
+            let allow = result.err().map(|denial| denial.to_string());
+            assert_eq!(allow.as_deref(), remedy, "{tool} {function}");
+        };
+        check("repo-search", "anything", None);
+        check("files", "read", None);
+        check(
+            "files",
+            "write",
+            Some(
+                "denied: call files_write: the agent does not list this function; what would allow \
+                 it: `files = [\"find\", \"read\", \"write\"]` under [tools] in agent.toml:7 (the \
+                 agent author's file)",
+            ),
+        );
+        check(
+            "fetch",
+            "get",
+            Some(
+                "denied: call fetch_get: the agent does not list this function; what would allow \
+                 it: `fetch = [\"get\"]` under [tools] in agent.toml:5 (the agent author's file)",
+            ),
+        );
+    }
+
+    #[test]
+    fn the_digest_is_of_the_meaning() {
+        let digest =
+            |text: &str, told: &str| Agent::parse("agent.toml", text).unwrap().digest(told);
+        let first = digest(GOOD, "be kind");
+        assert_eq!(first, digest(&GOOD.replace("\n\n", "\n\n# a remark\n\n"), "be kind"));
+        assert_eq!(
+            first,
+            digest(&GOOD.replace("{ file = \"coder.md\" }", "\"be kind\""), "be kind")
+        );
+        assert_ne!(first, digest(GOOD, "be quick"));
+        assert_ne!(first, digest(&GOOD.replace("3G", "4G"), "be kind"));
+        assert_ne!(first, digest(&GOOD.replace("\"*\"", "[]"), "be kind"));
+    }
+
+    #[test]
+    fn errors_say_where_and_how() {
+        let mut shown = String::new();
+        for (from, to) in [
+            ("name = \"coder\"", "name = \"Coder X\""),
+            ("name = \"coder\"", ""),
+            ("{ use = \"main\" }", "\"main\""),
+            ("{ use = \"main\" }", "{ name = \"main\" }"),
+            ("{ file = \"coder.md\" }", "{ file = \"../coder.md\" }"),
+            ("{ file = \"coder.md\" }", "\"  \""),
+            ("{ file = \"coder.md\" }", "7"),
+            ("\"*\"", "\"all\""),
+            ("\"*\"", "[\"a\", \"a\"]"),
+            ("repo-search", "repo_search"),
+            ("time = \"2min\"", "time = 2"),
+            ("time = \"2min\"", "usd = \"0.50\""),
+            ("time = \"2min\"", "step = 3"),
+            ("time = \"2min\"", "steps = 0"),
+            ("time = \"2min\"", "steps = -1"),
+            ("time = \"2min\"", "calls = 5000000000"),
+            ("[limits]", "[retry]"),
+            ("[limits]", "[approval]"),
+        ] {
+            let text = GOOD.replace(from, to);
+            assert_ne!(text, GOOD, "{from}");
+            let error = Agent::parse("agent.toml", &text).unwrap_err();
+            shown += &format!("{to}\n{}\n", error.render());
+        }
+        insta::assert_snapshot!(shown);
+    }
+}

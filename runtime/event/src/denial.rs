@@ -1,0 +1,253 @@
+//! Why something was refused, in a form that a person, a model and a program can act on: what was
+//! asked, and which line of which file would allow it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Access, FunctionName, Scope, ToolName};
+
+/// One refusal. A call is refused *whole* before its intent, or *in part*: one thing it tried in
+/// the sandbox was not opened by its permit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Denial {
+    /// The stable code.
+    pub code: DenialCode,
+    /// What was asked.
+    pub asked: Asked,
+    /// Each line that is missing or in the way. All of them are needed together.
+    pub remedies: Vec<Remedy>,
+    /// How often the call asked this. At least 1.
+    pub times: u64,
+}
+
+/// Which wall was met. A code never changes its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DenialCode {
+    /// No tool of this name is installed, or it has no such function.
+    NoSuchFunction,
+    /// The agent does not list the function.
+    NotInAgent,
+    /// The manifest does not ask for it.
+    NotNeeded,
+    /// The operator does not give it to this tenant.
+    NotGranted,
+    /// The function's effect forbids it.
+    EffectForbids,
+    /// The path leads out of its root, or between two roots.
+    OutsideRoot,
+    /// The address is private, loopback, link-local or otherwise not public, and is not granted as
+    /// an address.
+    AddressForbidden,
+    /// The component, its definitions or its needs are not what was accepted.
+    NotAccepted,
+    /// No manifest and no grant can open it in this version.
+    NeverOpen,
+}
+
+impl DenialCode {
+    /// The code as it is written in events.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoSuchFunction => "no-such-function",
+            Self::NotInAgent => "not-in-agent",
+            Self::NotNeeded => "not-needed",
+            Self::NotGranted => "not-granted",
+            Self::EffectForbids => "effect-forbids",
+            Self::OutsideRoot => "outside-root",
+            Self::AddressForbidden => "address-forbidden",
+            Self::NotAccepted => "not-accepted",
+            Self::NeverOpen => "never-open",
+        }
+    }
+}
+
+/// What was asked for, as the guest or the model named it: never a path or an address of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum Asked {
+    /// A function of a tool. `name` is what the model said when it names no installed function.
+    Function {
+        /// The tool, where the name has one.
+        tool: Option<ToolName>,
+        /// The function, where the name has one.
+        function: Option<FunctionName>,
+        /// What was said.
+        name: String,
+    },
+    /// A file or folder.
+    File {
+        /// The path in the guest, such as `/workspace/../etc`.
+        path: String,
+        /// How it was to be opened.
+        access: Access,
+    },
+    /// An HTTP request.
+    Http {
+        /// The method.
+        method: String,
+        /// The URL, without user name and password.
+        url: String,
+    },
+    /// A memory bucket.
+    Memory {
+        /// The bucket's name as the guest gave it; a [`Scope`] or anything else.
+        bucket: String,
+        /// How it was to be used.
+        access: Access,
+    },
+    /// A socket.
+    Socket {
+        /// The address or name.
+        address: String,
+    },
+    /// A configuration value.
+    Config {
+        /// The key, or `*` for all.
+        key: String,
+    },
+}
+
+impl Asked {
+    /// A bucket by its scope.
+    #[must_use]
+    pub fn memory(scope: Scope, access: Access) -> Self {
+        Self::Memory { bucket: scope.to_string(), access }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Function { name, .. } => write!(f, "call {name}"),
+            Self::File { path, access } => write!(f, "{access} {path}"),
+            Self::Http { method, url } => write!(f, "{method} {url}"),
+            Self::Memory { bucket, access } => write!(f, "{access} memory bucket {bucket}"),
+            Self::Socket { address } => write!(f, "connect to {address}"),
+            Self::Config { key } => write!(f, "read configuration {key}"),
+        }
+    }
+}
+
+/// Whose file a line stands in, and so who can be asked to change it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileOwner {
+    /// The tool's author: `tool.toml`, or the tool's own code.
+    ToolAuthor,
+    /// The operator: `ringfence.toml` and `ringfence.lock`.
+    Operator,
+    /// Whoever defines the agent: `agent.toml`.
+    AgentAuthor,
+    /// Whoever typed the command: its flags.
+    Caller,
+}
+
+impl fmt::Display for FileOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ToolAuthor => "the tool author's",
+            Self::Operator => "the operator's",
+            Self::AgentAuthor => "the agent author's",
+            Self::Caller => "the caller's",
+        })
+    }
+}
+
+/// A line that would allow what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Remedy {
+    /// Whose file it is.
+    pub owner: FileOwner,
+    /// The file's name, such as `ringfence.toml`; `command line` for flags.
+    pub file: String,
+    /// The line that is in the way or that the new one belongs under, from 1; absent where the
+    /// file has nothing of it yet.
+    pub line: Option<u32>,
+    /// The table the line belongs in, such as `[tenant.acme.tool.files]`; empty at the top.
+    pub table: String,
+    /// The line itself, such as `fs.workspace = { path = "…", access = "write" }`.
+    pub allow: String,
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.allow)?;
+        if !self.table.is_empty() {
+            write!(f, " under {}", self.table)?;
+        }
+        write!(f, " in {}", self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        write!(f, " ({} file)", self.owner)
+    }
+}
+
+impl Denial {
+    /// A denial that was met once.
+    #[must_use]
+    pub fn new(code: DenialCode, asked: Asked, remedies: Vec<Remedy>) -> Self {
+        Self { code, asked, remedies, times: 1 }
+    }
+
+    /// Why, in words, without what would allow it.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self.code {
+            DenialCode::NoSuchFunction => "no installed tool has this function",
+            DenialCode::NotInAgent => "the agent does not list this function",
+            DenialCode::NotNeeded => "the tool's manifest does not ask for it",
+            DenialCode::NotGranted => "the operator has not granted it",
+            DenialCode::EffectForbids => "the function's declared effect does not allow it",
+            DenialCode::OutsideRoot => "the path leads out of its root",
+            DenialCode::AddressForbidden => "the address is not a public one",
+            DenialCode::NotAccepted => "the tool is not what was accepted",
+            DenialCode::NeverOpen => "nothing opens it in this version of Ringfence",
+        }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "denied: {}: {}", self.asked, self.reason())?;
+        if self.times > 1 {
+            write!(f, " (asked {} times)", self.times)?;
+        }
+        for (index, remedy) in self.remedies.iter().enumerate() {
+            f.write_str(if index == 0 { "; what would allow it: " } else { ", and " })?;
+            write!(f, "{remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denial_names_the_line_and_whose_it_is() {
+        let denial = Denial::new(
+            DenialCode::NotGranted,
+            Asked::File { path: "/workspace/a.txt".into(), access: Access::Write },
+            vec![Remedy {
+                owner: FileOwner::Operator,
+                file: "ringfence.toml".into(),
+                line: Some(12),
+                table: "[tenant.acme.tool.files]".into(),
+                allow: "fs.workspace = { path = \"…\", access = \"write\" }".into(),
+            }],
+        );
+        assert_eq!(
+            denial.to_string(),
+            "denied: write /workspace/a.txt: the operator has not granted it; what would allow it: \
+             `fs.workspace = { path = \"…\", access = \"write\" }` under [tenant.acme.tool.files] in \
+             ringfence.toml:12 (the operator's file)"
+        );
+    }
+}

@@ -1,0 +1,324 @@
+//! The events: everything that can happen, as one closed enumeration, and the envelope they are
+//! stored and shown in. Session state is a fold of these and of nothing else.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AgentName, CallId, CallLimits, CallResult, Content, Denial, Digest, Effect, Failure,
+    FunctionName, IdempotencyKey, InvalidName, Level, Limit, ModelName, ModelReply, RequestParts,
+    RunId, Scope, SessionId, StepId, TenantId, ToolName, UserId,
+};
+
+/// The version of the event format that this code writes. A store of a newer format is refused.
+pub const FORMAT: u32 = 1;
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+/// The ordered list an event belongs to: one a session, one a tenant. Written `session/ID` and
+/// `tenant/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Stream {
+    /// What happened in one session.
+    Session(SessionId),
+    /// What happened to a tenant outside any session.
+    Tenant(TenantId),
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(id) => write!(f, "session/{id}"),
+            Self::Tenant(id) => write!(f, "tenant/{id}"),
+        }
+    }
+}
+
+impl FromStr for Stream {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        match text.split_once('/') {
+            Some(("session", id)) => Ok(Self::Session(id.parse()?)),
+            Some(("tenant", id)) => Ok(Self::Tenant(id.parse()?)),
+            _ => Err(InvalidName {
+                what: "stream",
+                given: text.chars().take(80).collect(),
+                rule: "session/ID or tenant/NAME",
+            }),
+        }
+    }
+}
+
+impl TryFrom<String> for Stream {
+    type Error = InvalidName;
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        text.parse()
+    }
+}
+
+impl From<Stream> for String {
+    fn from(stream: Stream) -> String {
+        stream.to_string()
+    }
+}
+
+/// A fact that happened, in its envelope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Event {
+    /// The format version it was written in.
+    pub format: u32,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// On whose behalf.
+    pub user: UserId,
+    /// The list it belongs to.
+    pub stream: Stream,
+    /// Its place in the stream, from 1, without gaps.
+    pub seq: u64,
+    /// When the host recorded it.
+    pub at: Timestamp,
+    /// What happened: `kind` and `data` in JSON.
+    #[serde(flatten)]
+    pub body: Body,
+    /// The place in the same stream of the event that led to this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<u64>,
+    /// The W3C trace id of the request that led to it, 32 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+}
+
+/// What happened. In JSON `{"kind": "call.finished", "data": {…}}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data", rename_all_fields = "kebab-case")]
+#[expect(missing_docs, reason = "the fields are the words of the types they hold")]
+pub enum Body {
+    /// A session began.
+    #[serde(rename = "session.created")]
+    SessionCreated { agent: AgentName, agent_digest: Digest },
+    /// Somebody said something to the agent.
+    #[serde(rename = "message.added")]
+    MessageAdded { run: RunId, text: String },
+    /// A run waits for its turn.
+    #[serde(rename = "run.queued")]
+    RunQueued { run: RunId },
+    /// A run began; its clock runs.
+    #[serde(rename = "run.started")]
+    RunStarted { run: RunId },
+    /// A run goes on after its host died.
+    #[serde(rename = "run.resumed")]
+    RunResumed { run: RunId },
+    /// A run waits for a person: the calls whose outcome is unknown are to be reconciled.
+    #[serde(rename = "run.waiting")]
+    RunWaiting { run: RunId, calls: Vec<CallId> },
+    /// A run is to end early: no call of it starts any more, and those that run are being stopped.
+    /// Absent `limit`: somebody cancelled it.
+    #[serde(rename = "run.stopping")]
+    RunStopping {
+        run: RunId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<Limit>,
+    },
+    /// A run reached its final answer, which is the text of its last model reply.
+    #[serde(rename = "run.completed")]
+    RunCompleted { run: RunId },
+    /// A run could not go on.
+    #[serde(rename = "run.failed")]
+    RunFailed { run: RunId, message: String },
+    /// Somebody cancelled a run.
+    #[serde(rename = "run.cancelled")]
+    RunCancelled { run: RunId },
+    /// A run spent one of its limits.
+    #[serde(rename = "run.limit-reached")]
+    RunLimitReached { run: RunId, limit: Limit },
+    /// A step began.
+    #[serde(rename = "step.started")]
+    StepStarted { step: StepId },
+    /// A step's calls all have their outcome.
+    #[serde(rename = "step.finished")]
+    StepFinished { step: StepId },
+    /// A model was asked.
+    #[serde(rename = "model.requested")]
+    ModelRequested { step: StepId, model: ModelName, request: Digest, parts: RequestParts },
+    /// A model replied.
+    #[serde(rename = "model.completed")]
+    ModelCompleted { step: StepId, reply: ModelReply },
+    /// A model did not reply.
+    #[serde(rename = "model.failed")]
+    ModelFailed { step: StepId, message: String },
+    /// A model proposed a call; for a direct call, somebody did.
+    #[serde(rename = "call.proposed")]
+    CallProposed { call: CallId, function: String, arguments: String },
+    /// The proposal does not fit its schema, or is no JSON.
+    #[serde(rename = "call.invalid")]
+    CallInvalid { call: CallId, failure: Failure },
+    /// Refused whole.
+    #[serde(rename = "call.denied")]
+    CallDenied { call: CallId, denials: Vec<Denial> },
+    /// Policy said yes; this is about to run.
+    #[serde(rename = "call.intended")]
+    CallIntended { call: CallId, intent: Box<Intent> },
+    /// The sandbox has it.
+    #[serde(rename = "call.started")]
+    CallStarted { call: CallId },
+    /// Progress, a log record or early content.
+    #[serde(rename = "call.note")]
+    CallNote { call: CallId, note: Note },
+    /// It ended; its budget is settled with this.
+    #[serde(rename = "call.finished")]
+    CallFinished { call: CallId, result: Box<CallResult> },
+    /// The host died while it ran, and it may not be repeated.
+    #[serde(rename = "call.outcome-unknown")]
+    CallOutcomeUnknown { call: CallId },
+    /// A person said how a call of unknown outcome ended.
+    #[serde(rename = "call.reconciled")]
+    CallReconciled { call: CallId, result: Box<CallResult> },
+    /// A call changed a memory bucket; recorded with its outcome.
+    #[serde(rename = "memory.written")]
+    MemoryWritten { call: CallId, scope: Scope, key: String, bytes: Option<u64> },
+    /// A tool was added to the lock file.
+    #[serde(rename = "tool.added")]
+    ToolAdded { tool: ToolName, component: Digest, definitions: Digest },
+    /// A changed tool was accepted.
+    #[serde(rename = "tool.accepted")]
+    ToolAccepted { tool: ToolName, component: Digest, definitions: Digest },
+    /// A tool was taken out of the lock file.
+    #[serde(rename = "tool.removed")]
+    ToolRemoved { tool: ToolName },
+    /// An operator changed what a tenant may do with a tool.
+    #[serde(rename = "grant.changed")]
+    GrantChanged { tool: ToolName, lines: Vec<String> },
+}
+
+/// What is about to run, recorded so that it can be found after a crash, replayed and verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Intent {
+    /// The tool.
+    pub tool: ToolName,
+    /// The function.
+    pub function: FunctionName,
+    /// Its effect, as it is enforced.
+    pub effect: Effect,
+    /// The hash of the arguments' text.
+    pub arguments: Digest,
+    /// The key for every try of this call.
+    pub key: IdempotencyKey,
+    /// The component's digest.
+    pub component: Digest,
+    /// The digest of its definitions.
+    pub definitions: Digest,
+    /// The policy version: a hash of the canonical needs and grants.
+    pub policy: Digest,
+    /// A hash of the engine's settings.
+    pub engine: Digest,
+    /// What it may spend.
+    pub limits: CallLimits,
+    /// Where its random bytes come from.
+    pub seed: u64,
+    /// When it starts; a `pure` call's clock stands here.
+    pub start: Timestamp,
+}
+
+/// What a call says while it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "note", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Note {
+    /// How far it is.
+    Progress {
+        /// Done, in the tool's own unit.
+        done: u64,
+        /// Of how many.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        total: Option<u64>,
+        /// What it is doing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+    /// One log record; standard output is `info`, standard error `warn`.
+    Log {
+        /// How loud.
+        level: Level,
+        /// One line.
+        message: String,
+    },
+    /// A part of the output, early.
+    Content {
+        /// The part.
+        content: Content,
+    },
+}
+
+impl Body {
+    /// The kind, as it is written.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::SessionCreated { .. } => "session.created",
+            Self::MessageAdded { .. } => "message.added",
+            Self::RunQueued { .. } => "run.queued",
+            Self::RunStarted { .. } => "run.started",
+            Self::RunResumed { .. } => "run.resumed",
+            Self::RunWaiting { .. } => "run.waiting",
+            Self::RunStopping { .. } => "run.stopping",
+            Self::RunCompleted { .. } => "run.completed",
+            Self::RunFailed { .. } => "run.failed",
+            Self::RunCancelled { .. } => "run.cancelled",
+            Self::RunLimitReached { .. } => "run.limit-reached",
+            Self::StepStarted { .. } => "step.started",
+            Self::StepFinished { .. } => "step.finished",
+            Self::ModelRequested { .. } => "model.requested",
+            Self::ModelCompleted { .. } => "model.completed",
+            Self::ModelFailed { .. } => "model.failed",
+            Self::CallProposed { .. } => "call.proposed",
+            Self::CallInvalid { .. } => "call.invalid",
+            Self::CallDenied { .. } => "call.denied",
+            Self::CallIntended { .. } => "call.intended",
+            Self::CallStarted { .. } => "call.started",
+            Self::CallNote { .. } => "call.note",
+            Self::CallFinished { .. } => "call.finished",
+            Self::CallOutcomeUnknown { .. } => "call.outcome-unknown",
+            Self::CallReconciled { .. } => "call.reconciled",
+            Self::MemoryWritten { .. } => "memory.written",
+            Self::ToolAdded { .. } => "tool.added",
+            Self::ToolAccepted { .. } => "tool.accepted",
+            Self::ToolRemoved { .. } => "tool.removed",
+            Self::GrantChanged { .. } => "grant.changed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_survives_json_and_says_its_kind() {
+        let event = Event {
+            format: FORMAT,
+            tenant: TenantId::local(),
+            user: UserId::local(),
+            stream: Stream::Session(SessionId::from_random([9; 16])),
+            seq: 7,
+            at: Timestamp(1_700_000_000_000),
+            body: Body::RunLimitReached { run: RunId(1), limit: Limit::Steps },
+            cause: Some(6),
+            trace: None,
+        };
+        let json = serde_json::to_string(&event).unwrap();
+        assert_eq!(
+            json,
+            r#"{"format":1,"tenant":"local","user":"local","stream":"session/09090909090909090909090909090909","seq":7,"at":1700000000000,"kind":"run.limit-reached","data":{"run":1,"limit":"steps"},"cause":6}"#
+        );
+        assert!(json.contains(event.body.kind()));
+        assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+    }
+}

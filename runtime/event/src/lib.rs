@@ -1,0 +1,44 @@
+//! Plain data that every part of Ringfence speaks: ids, effects, limits, usage, denials, outcomes,
+//! the conversation, and the events of the journal. No behaviour beyond parsing, printing and
+//! adding up; this crate depends on nothing of Ringfence.
+//!
+//! ```
+//! use ringfence_event::{Limit, Outcome};
+//!
+//! let outcome = Outcome::LimitReached { limit: Limit::Fuel };
+//! assert_eq!(
+//!     serde_json::to_string(&outcome).unwrap(),
+//!     r#"{"outcome":"limit-reached","limit":"fuel"}"#,
+//! );
+//! assert_eq!(outcome.exit_code(), 4);
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod conversation;
+mod denial;
+mod digest;
+mod effect;
+mod id;
+mod journal;
+mod limit;
+mod outcome;
+mod text;
+mod usage;
+
+pub use conversation::{
+    FunctionSpec, Message, ModelReply, ModelRequest, Parameters, ProposedCall, RequestParts,
+    TokenUsage,
+};
+pub use denial::{Asked, Denial, DenialCode, FileOwner, Remedy};
+pub use digest::{Digest, InvalidDigest};
+pub use effect::{Access, Effect, Scope};
+pub use id::{
+    AgentName, CallId, FunctionName, IdempotencyKey, InvalidName, ModelName, RootName, RunId,
+    SessionId, StepId, TenantId, ToolName, UserId,
+};
+pub use journal::{Body, Event, FORMAT, Intent, Note, Stream, Timestamp};
+pub use limit::{CallLimits, Limit};
+pub use outcome::{CallResult, Content, Failure, FailureKind, Level, Link, Media, Outcome, Output};
+pub use text::{is_hidden, neutralise, neutralise_line};
+pub use usage::Usage;

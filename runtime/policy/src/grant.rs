@@ -1,0 +1,155 @@
+//! What an operator writes to give: grants, grant sets and their places, as serde types that the
+//! reader of `ringfence.toml` puts into its own.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
+
+use ringfence_event::{Access, Digest, FunctionName, RootName, Scope, ToolName};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, value::MapAccessDeserializer},
+};
+use toml::Spanned;
+
+use crate::{LimitTable, Method, Origin, PathPattern};
+
+/// `[defaults]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Defaults {
+    /// The ceiling of every call, and what a tool gets that asks nothing.
+    pub limits: LimitTable,
+}
+
+/// `[grant-set.NAME]`: grants to share by name.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct GrantSet {
+    /// Folders for roots.
+    pub fs: BTreeMap<RootName, Spanned<FsGrant>>,
+    /// Origins.
+    pub http: Option<Spanned<Vec<Spanned<HttpGrant>>>>,
+    /// Memory buckets.
+    pub memory: BTreeMap<Scope, Spanned<Access>>,
+}
+
+/// `[tenant.NAME]`, as far as policy goes. A program that offers a tenant more keys has its own
+/// table and hands over this part.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct TenantGrants {
+    /// The tools it may use. A tool without a table here is refused whole.
+    pub tool: BTreeMap<Spanned<ToolName>, ToolGrant>,
+}
+
+/// `[tenant.NAME.tool.NAME]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ToolGrant {
+    /// The only component this grant is for.
+    pub digest: Option<Spanned<Digest>>,
+    /// Grant sets that it includes.
+    #[serde(rename = "use")]
+    pub sets: Vec<Spanned<String>>,
+    /// The functions it is for; absent: all.
+    pub functions: Option<Spanned<BTreeSet<FunctionName>>>,
+    /// Folders for roots.
+    pub fs: BTreeMap<RootName, Spanned<FsGrant>>,
+    /// Origins.
+    pub http: Option<Spanned<Vec<Spanned<HttpGrant>>>>,
+    /// Memory buckets.
+    pub memory: BTreeMap<Scope, Spanned<Access>>,
+    /// The ceiling of this tool's calls.
+    pub limits: LimitTable,
+}
+
+/// `fs.ROOT = { path = "…", access = "read" }`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a table such as `{ path = \"…\", access = \"read\" }`"
+)]
+pub struct FsGrant {
+    /// The folder on the host.
+    pub path: String,
+    /// How far it is open.
+    #[serde(default = "read")]
+    pub access: Access,
+}
+
+fn read() -> Access {
+    Access::Read
+}
+
+/// `"https://host"`, or a table that narrows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpGrant {
+    /// Where requests may go.
+    pub origin: Origin,
+    /// With which methods; absent: whatever the manifest asks.
+    pub methods: Option<Vec<Method>>,
+    /// To which paths; absent: whatever the manifest asks.
+    pub paths: Option<Vec<PathPattern>>,
+    /// The address to connect to in place of what the name resolves to. Only where the origin
+    /// names one host.
+    pub address: Option<IpAddr>,
+}
+
+impl From<Origin> for HttpGrant {
+    fn from(origin: Origin) -> Self {
+        Self { origin, methods: None, paths: None, address: None }
+    }
+}
+
+impl<'de> Deserialize<'de> for HttpGrant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = HttpGrant;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an origin such as \"https://host\", or a table such as `{ url = \"https://host\", methods = [\"GET\"] }`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<HttpGrant, E> {
+                text.parse::<Origin>().map(HttpGrant::from).map_err(E::custom)
+            }
+
+            fn visit_map<M: de::MapAccess<'de>>(self, map: M) -> Result<HttpGrant, M::Error> {
+                let table = HttpGrantTable::deserialize(MapAccessDeserializer::new(map))?;
+                let origin: Origin = table.url.parse().map_err(de::Error::custom)?;
+                let address = match table.address {
+                    None => None,
+                    Some(_) if !origin.is_exact() => {
+                        return Err(de::Error::custom(
+                            "an `address` belongs beside a URL that names one host",
+                        ));
+                    }
+                    Some(text) => {
+                        let address: IpAddr = text.parse().map_err(|_| {
+                            de::Error::custom(format!(
+                                "`{text}` is no IP address, such as \"10.0.0.5\""
+                            ))
+                        })?;
+                        Some(address.to_canonical())
+                    }
+                };
+                Ok(HttpGrant { origin, methods: table.methods, paths: table.paths, address })
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct HttpGrantTable {
+    url: String,
+    methods: Option<Vec<Method>>,
+    paths: Option<Vec<PathPattern>>,
+    address: Option<String>,
+}

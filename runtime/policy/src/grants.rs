@@ -1,0 +1,306 @@
+//! The operator's side, checked: what each tool of each tenant is given, and by which line.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use ringfence_event::{
+    Access, CallLimits, Digest, FunctionName, RootName, Scope, TenantId, ToolName,
+};
+use toml::Spanned;
+
+use crate::{
+    ConfigError, Defaults, FsGrant, GrantSet, HttpGrant, LimitTable, Origin, TenantGrants,
+    ToolGrant, config::line_of,
+};
+
+/// The name under which flags appear where files do.
+pub const COMMAND_LINE: &str = "command line";
+
+/// Everything that is granted: by a file, by flags, or by both.
+#[derive(Clone, Debug)]
+pub struct Grants {
+    file: String,
+    defaults: LimitTable,
+    tools: BTreeMap<TenantId, BTreeMap<ToolName, Arc<Granted>>>,
+    flags: Option<Arc<Granted>>,
+}
+
+/// Grants typed as flags, for the one call or run they stand beside.
+#[derive(Clone, Debug, Default)]
+pub struct FlagGrants {
+    /// `--fs NAME=DIR[:rw]`; the folder as the program resolved it.
+    pub fs: Vec<(RootName, PathBuf, Access)>,
+    /// `--http URL`
+    pub http: Vec<String>,
+    /// `--bucket SCOPE[:rw]`
+    pub memory: Vec<(Scope, Access)>,
+    /// `--fuel 10M` and so on: ceilings in place of the file's.
+    pub limits: LimitTable,
+}
+
+/// What one tool of one tenant is given, its grant sets merged in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Granted {
+    pub(crate) digest: Option<(Digest, u32)>,
+    pub(crate) functions: Option<(BTreeSet<FunctionName>, u32)>,
+    pub(crate) fs: BTreeMap<RootName, RootGranted>,
+    pub(crate) http: Vec<HttpGranted>,
+    pub(crate) memory: BTreeMap<Scope, (Access, Place)>,
+    pub(crate) limits: LimitTable,
+    /// The line of the tool's own `http`.
+    pub(crate) http_line: Option<u32>,
+    /// The line of the tool's table.
+    pub(crate) line: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct RootGranted {
+    pub(crate) path: PathBuf,
+    pub(crate) access: Access,
+    pub(crate) place: Place,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct HttpGranted {
+    pub(crate) grant: HttpGrant,
+    pub(crate) place: Place,
+}
+
+/// Where a grant stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the tool's own table, at this line.
+    Tool(u32),
+    /// In a grant set, at this line.
+    Set(String, u32),
+    /// On the command line.
+    Flag,
+}
+
+/// A file's text, to turn spans into lines and errors.
+struct Source<'a> {
+    file: &'a str,
+    text: &'a str,
+    folder: &'a Path,
+}
+
+impl Grants {
+    /// Nothing granted to anybody.
+    #[must_use]
+    pub fn none(file: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            defaults: LimitTable::default(),
+            tools: BTreeMap::new(),
+            flags: None,
+        }
+    }
+
+    /// The grants of a file: its name as errors and denials show it, its text, the folder that
+    /// relative paths start from, and the parts that were read of it.
+    ///
+    /// # Errors
+    /// A grant set that does not exist, a root that is given twice, an empty path.
+    pub fn new(
+        file: &str,
+        text: &str,
+        folder: &Path,
+        defaults: Defaults,
+        sets: &BTreeMap<String, GrantSet>,
+        tenants: BTreeMap<TenantId, TenantGrants>,
+    ) -> Result<Self, ConfigError> {
+        let source = Source { file, text, folder };
+        let mut tools = BTreeMap::new();
+        for (tenant, grants) in tenants {
+            let mut given = BTreeMap::new();
+            for (name, grant) in grants.tool {
+                let line = source.line(name.span());
+                let granted = source.merge(grant, line, sets)?;
+                given.insert(name.into_inner(), Arc::new(granted));
+            }
+            tools.insert(tenant, given);
+        }
+        Ok(Self { file: file.to_owned(), defaults: defaults.limits, tools, flags: None })
+    }
+
+    /// Grants by flags alone: any tool may be called, with what the flags give.
+    ///
+    /// # Errors
+    /// A flag that cannot be read.
+    pub fn from_flags(flags: FlagGrants) -> Result<Self, ConfigError> {
+        Self::none(COMMAND_LINE).with_flags(flags)
+    }
+
+    /// The same with flags added: a root or a limit of theirs goes before the file's, the rest is
+    /// added to it. A tool without a table may be called, since somebody types the call.
+    ///
+    /// # Errors
+    /// A flag that cannot be read.
+    pub fn with_flags(self, flags: FlagGrants) -> Result<Self, ConfigError> {
+        let mut granted = Granted { limits: flags.limits, ..Granted::default() };
+        for (name, path, access) in flags.fs {
+            let root = RootGranted { path, access, place: Place::Flag };
+            if granted.fs.insert(name.clone(), root).is_some() {
+                let message = format!("the root `{name}` is given twice");
+                return Err(ConfigError::new(COMMAND_LINE, message));
+            }
+        }
+        for given in flags.http {
+            let origin: Origin = given
+                .parse()
+                .map_err(|error| ConfigError::new(COMMAND_LINE, format!("--http: {error}")))?;
+            granted.http.push(HttpGranted { grant: origin.into(), place: Place::Flag });
+        }
+        for (scope, access) in flags.memory {
+            widen(&mut granted.memory, scope, access, Place::Flag);
+        }
+        Ok(Self { flags: Some(Arc::new(granted)), ..self })
+    }
+
+    /// The tenants that the file names.
+    pub fn tenants(&self) -> impl Iterator<Item = &TenantId> {
+        self.tools.keys()
+    }
+
+    /// The tools that the file gives a tenant.
+    pub fn tools(&self, tenant: &TenantId) -> impl Iterator<Item = &ToolName> {
+        self.tools.get(tenant).into_iter().flat_map(BTreeMap::keys)
+    }
+
+    pub(crate) fn file(&self) -> &str {
+        &self.file
+    }
+
+    pub(crate) fn flags(&self) -> Option<&Granted> {
+        self.flags.as_deref()
+    }
+
+    pub(crate) fn has_flags(&self) -> bool {
+        self.flags.is_some()
+    }
+
+    /// What a tool is given; `None` when the tenant has no table for it and nobody typed flags.
+    pub(crate) fn granted(&self, tenant: &TenantId, tool: &ToolName) -> Option<Granted> {
+        let by_file = self.tools.get(tenant).and_then(|tools| tools.get(tool));
+        let Some(flags) = &self.flags else { return by_file.map(|granted| (**granted).clone()) };
+        let mut granted = by_file.map(|granted| (**granted).clone()).unwrap_or_default();
+        granted.fs.extend(flags.fs.clone());
+        granted.http.extend(flags.http.iter().cloned());
+        for (scope, (access, place)) in &flags.memory {
+            widen(&mut granted.memory, *scope, *access, place.clone());
+        }
+        granted.limits = flags.limits.over_table(&granted.limits);
+        Some(granted)
+    }
+
+    pub(crate) fn ceiling(&self, granted: &Granted) -> CallLimits {
+        granted.limits.over(&self.defaults.over(&CallLimits::DEFAULT))
+    }
+}
+
+impl Granted {
+    /// The one address that a granted origin is bound to.
+    pub(crate) fn address(grant: &HttpGrant) -> Option<IpAddr> {
+        grant.address.or_else(|| grant.origin.address())
+    }
+}
+
+impl Source<'_> {
+    fn line(&self, span: Range<usize>) -> u32 {
+        line_of(self.text, span.start)
+    }
+
+    fn error(&self, span: Range<usize>, message: String) -> ConfigError {
+        ConfigError::at(self.file, self.text, span, message)
+    }
+
+    fn merge(
+        &self,
+        grant: ToolGrant,
+        line: u32,
+        sets: &BTreeMap<String, GrantSet>,
+    ) -> Result<Granted, ConfigError> {
+        let at = |span| self.line(span);
+        let mut granted = Granted {
+            digest: grant.digest.map(|digest| (*digest.get_ref(), at(digest.span()))),
+            functions: grant.functions.map(|names| {
+                let line = at(names.span());
+                (names.into_inner(), line)
+            }),
+            limits: grant.limits,
+            http_line: grant.http.as_ref().map(|http| at(http.span())),
+            line: Some(line),
+            ..Granted::default()
+        };
+        let own = GrantSet { fs: grant.fs, http: grant.http, memory: grant.memory };
+        self.add(&mut granted, &own, Place::Tool)?;
+        for name in &grant.sets {
+            let Some(set) = sets.get(name.get_ref()) else {
+                let known: Vec<String> = sets.keys().map(|set| format!("`{set}`")).collect();
+                let error =
+                    self.error(name.span(), format!("there is no grant set `{}`", name.get_ref()));
+                return Err(match known.is_empty() {
+                    true => {
+                        error.with_help(format!("add a table `[grant-set.{}]`", name.get_ref()))
+                    }
+                    false => error.with_help(format!("the grant sets are {}", known.join(", "))),
+                });
+            };
+            self.add(&mut granted, set, |line| Place::Set(name.get_ref().clone(), line))?;
+        }
+        Ok(granted)
+    }
+
+    fn add(
+        &self,
+        granted: &mut Granted,
+        set: &GrantSet,
+        place: impl Fn(u32) -> Place,
+    ) -> Result<(), ConfigError> {
+        for (name, root) in &set.fs {
+            let FsGrant { path, access } = root.get_ref();
+            if path.is_empty() {
+                return Err(self.error(root.span(), "the path is empty".to_owned()));
+            }
+            // Were one of two lines to win, removing it could open what the other gives.
+            if granted.fs.contains_key(name) {
+                let message = format!(
+                    "the root `{name}` is given twice, here and in the tool's own table or another set"
+                );
+                return Err(self.error(root.span(), message));
+            }
+            let place = place(self.line(root.span()));
+            let root = RootGranted { path: self.folder.join(path), access: *access, place };
+            granted.fs.insert(name.clone(), root);
+        }
+        for grant in set.http.iter().flat_map(Spanned::get_ref) {
+            let place = place(self.line(grant.span()));
+            granted.http.push(HttpGranted { grant: grant.get_ref().clone(), place });
+        }
+        for (scope, access) in &set.memory {
+            let place = place(self.line(access.span()));
+            widen(&mut granted.memory, *scope, *access.get_ref(), place);
+        }
+        Ok(())
+    }
+}
+
+/// Two grants of one bucket together give the wider of both.
+fn widen(
+    memory: &mut BTreeMap<Scope, (Access, Place)>,
+    scope: Scope,
+    access: Access,
+    place: Place,
+) {
+    match memory.get(&scope) {
+        Some((wider, _)) if *wider >= access => {}
+        _ => {
+            memory.insert(scope, (access, place));
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Needs, grants and their TOML; with a call they become a [`Permit`], a hold or a denial that
+//! names the lines it comes from. Pure: no I/O, no clock, no async runtime.
+//!
+//! ```
+//! use ringfence_event::{Access, Digest, Effect};
+//! use ringfence_policy::{CallRequest, Decision, FlagGrants, Grants, Manifest, ToolFacts, ToolPolicy};
+//!
+//! let manifest = Manifest::parse("tool.toml", r#"
+//!     tool = { name = "files", component = "files.wasm" }
+//!     [needs.fs.workspace]
+//!     access = "write"
+//! "#)?;
+//! let grants = Grants::from_flags(FlagGrants {
+//!     fs: vec![("workspace".parse()?, "/srv/checkout".into(), Access::Write)],
+//!     ..FlagGrants::default()
+//! })?;
+//! let tool = ToolFacts {
+//!     name: manifest.name.clone(),
+//!     component: Digest::of(b"component"),
+//!     definitions: Digest::of(b"definitions"),
+//!     functions: vec![("read".parse()?, Effect::Read)],
+//! };
+//! let policy = ToolPolicy::compile(&"local".parse()?, &tool, &manifest, &grants);
+//! let decision = policy.decide(&CallRequest {
+//!     user: &"local".parse()?,
+//!     function: &"read".parse()?,
+//!     arguments: Digest::of(b"{}"),
+//!     limits: None,
+//! });
+//! let Decision::Permit(permit) = decision else { panic!("denied") };
+//! // Needed and granted for writing, but the function only reads.
+//! assert_eq!(permit.roots()[0].access, Access::Read);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod bare;
+mod config;
+mod edit;
+mod grant;
+mod grants;
+mod limit;
+mod manifest;
+mod method;
+mod origin;
+mod path;
+mod permit;
+mod quote;
+mod refusal;
+mod remedy;
+mod tool_policy;
+mod unit;
+mod version;
+
+pub use config::{ConfigError, line_of, parse_file};
+pub use edit::{GrantEdit, HttpEdit, edit_grant, suggest_grant};
+pub use grant::{Defaults, FsGrant, GrantSet, HttpGrant, TenantGrants, ToolGrant};
+pub use grants::{COMMAND_LINE, FlagGrants, Grants};
+pub use limit::LimitTable;
+pub use manifest::{FsNeed, FunctionEntry, HttpNeed, MANIFEST_FILE, Manifest, MemoryNeed, Needs};
+pub use method::Method;
+pub use origin::{InvalidOrigin, Origin};
+pub use path::PathPattern;
+pub use permit::{HttpPass, Permit, Root};
+pub use tool_policy::{CallRequest, Decision, HoldRule, ToolFacts, ToolPolicy};
+pub use unit::{Bytes, Count, Fuel, InvalidQuantity, Millis};

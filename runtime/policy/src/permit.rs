@@ -1,0 +1,211 @@
+//! What one call may do. Only this crate makes one, only by deciding a call, and nothing loads one
+//! from anywhere. It holds no handle: what it names is opened elsewhere, by value.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use ringfence_event::{
+    Access, CallLimits, Denial, Digest, Effect, FunctionName, RootName, Scope, TenantId, ToolName,
+    UserId,
+};
+use url::Url;
+
+use crate::{
+    Method,
+    grants::Granted,
+    path,
+    tool_policy::{Joined, Rules, widest_access},
+};
+
+/// One call's permit, bound to tenant, user, component, function, arguments and policy version.
+///
+/// There is no way to make one but [`ToolPolicy::decide`](crate::ToolPolicy::decide), and it is
+/// neither cloned nor read from anything:
+///
+/// ```compile_fail
+/// fn twice(permit: ringfence_policy::Permit) -> [ringfence_policy::Permit; 2] {
+///     [permit.clone(), permit]
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Permit {
+    joined: Arc<Joined>,
+    function: usize,
+    user: UserId,
+    arguments: Digest,
+    limits: CallLimits,
+}
+
+/// A root that a call may open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// Its name; the guest sees it as `/NAME`.
+    pub name: RootName,
+    /// The folder on the host.
+    pub path: PathBuf,
+    /// How far it is open: the least of need, grant and effect.
+    pub access: Access,
+}
+
+impl Root {
+    /// The folder on the host.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// That a request may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpPass {
+    /// The address that is granted with the origin: connect to it without resolving the name, and
+    /// even if it is not a public one. Absent: resolve, and refuse addresses that are not public.
+    pub address: Option<IpAddr>,
+}
+
+impl Permit {
+    pub(crate) fn new(
+        joined: Arc<Joined>,
+        function: usize,
+        user: &UserId,
+        arguments: Digest,
+        limits: CallLimits,
+    ) -> Self {
+        Self { joined, function, user: user.clone(), arguments, limits }
+    }
+
+    /// Whose work the call is.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantId {
+        &self.joined.tenant
+    }
+
+    /// On whose behalf.
+    #[must_use]
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// The tool.
+    #[must_use]
+    pub fn tool(&self) -> &ToolName {
+        &self.joined.tool.name
+    }
+
+    /// The function.
+    #[must_use]
+    pub fn function(&self) -> &FunctionName {
+        &self.rules().name
+    }
+
+    /// What calling it twice would do; the permit is already narrowed to it.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        self.rules().effect
+    }
+
+    /// The digest of the only component it is for.
+    #[must_use]
+    pub fn component(&self) -> Digest {
+        self.joined.tool.component
+    }
+
+    /// The digest of the tool's definitions.
+    #[must_use]
+    pub fn definitions(&self) -> Digest {
+        self.joined.tool.definitions
+    }
+
+    /// The hash of the only arguments it is for.
+    #[must_use]
+    pub fn arguments(&self) -> Digest {
+        self.arguments
+    }
+
+    /// The policy version that decided it.
+    #[must_use]
+    pub fn version(&self) -> Digest {
+        self.joined.version
+    }
+
+    /// What the call may spend.
+    #[must_use]
+    pub fn limits(&self) -> &CallLimits {
+        &self.limits
+    }
+
+    /// The roots it may open: those both needed and granted.
+    #[must_use]
+    pub fn roots(&self) -> &[Root] {
+        &self.rules().roots
+    }
+
+    /// Whether a request may be sent; asked again for each redirect. The method as it goes over
+    /// the wire.
+    ///
+    /// # Errors
+    /// The denial to record, with the lines that would allow it.
+    pub fn http(&self, method: &str, url: &Url) -> Result<HttpPass, Denial> {
+        self.pass(method, url).ok_or_else(|| self.deny_http(method, url))
+    }
+
+    fn pass(&self, method: &str, url: &Url) -> Option<HttpPass> {
+        let path = path::normalise(url.path())?;
+        match widest_access(self.effect())? {
+            Access::Read if !Method::READING.contains(&method) => return None,
+            Access::Read | Access::Write => {}
+        }
+        let needed = self.joined.needs.http.iter().any(|need| {
+            need.origin.matches(url)
+                && need.methods.iter().any(|allowed| allowed.as_str() == method)
+                && need.paths.iter().any(|pattern| pattern.matches(&path))
+        });
+        if !needed {
+            return None;
+        }
+        let mut pass = None;
+        for granted in &self.joined.granted.http {
+            let grant = &granted.grant;
+            let matches = grant.origin.matches(url)
+                && grant
+                    .methods
+                    .as_ref()
+                    .is_none_or(|all| all.iter().any(|m| m.as_str() == method))
+                && grant.paths.as_ref().is_none_or(|all| all.iter().any(|p| p.matches(&path)));
+            if matches {
+                let address = Granted::address(grant);
+                pass = Some(HttpPass { address });
+                // A grant with an address says more than one without, wherever it stands.
+                if address.is_some() {
+                    break;
+                }
+            }
+        }
+        pass
+    }
+
+    /// Whether a memory bucket may be used, by the name the guest gave.
+    ///
+    /// # Errors
+    /// The denial to record, with the lines that would allow it.
+    pub fn bucket(&self, name: &str, access: Access) -> Result<Scope, Denial> {
+        let scope = Scope::ALL.into_iter().find(|scope| scope.as_str() == name);
+        let open = scope.filter(|scope| {
+            let need = self.joined.needs.memory.get(scope).map(|need| need.access);
+            let grant = self.joined.granted.memory.get(scope).map(|(access, _)| *access);
+            [need, grant, widest_access(self.effect())].iter().all(|limit| *limit >= Some(access))
+        });
+        open.ok_or_else(|| self.deny_bucket(name, access))
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.joined.functions[self.function]
+    }
+
+    pub(crate) fn joined(&self) -> &Joined {
+        &self.joined
+    }
+}

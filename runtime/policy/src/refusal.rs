@@ -1,0 +1,120 @@
+//! Denials in part: each says which wall was met, and names every line, on both sides, that would
+//! have to be written for the same thing to be allowed. No path of the host is ever in one.
+
+use ringfence_event::{
+    Access, Asked, Denial, DenialCode, Effect, RootName, Scope, neutralise_line,
+};
+use url::Url;
+
+use crate::{Method, Origin, Permit, path, remedy::Lines};
+
+/// The longest text of a guest that a denial repeats: enough for any real path or URL.
+const ASKED_CHARS_MAX: usize = 1024;
+
+impl Permit {
+    /// The denial for a file or folder that is not open so far. `path` is the guest's.
+    #[must_use]
+    pub fn deny_file(&self, path: &str, access: Access) -> Denial {
+        let asked = Asked::File { path: shown(path), access };
+        let first = path.strip_prefix('/').and_then(|rest| rest.split('/').next());
+        let Some(first) = first.filter(|name| !name.is_empty()) else {
+            return Denial::new(DenialCode::OutsideRoot, asked, Vec::new());
+        };
+        match first.parse::<RootName>() {
+            Ok(root) => {
+                let mut lines = Lines::new(self);
+                lines.root(&root, access);
+                lines.denial(asked)
+            }
+            // No manifest can name such a root.
+            Err(_) => Denial::new(DenialCode::NeverOpen, asked, Vec::new()),
+        }
+    }
+
+    /// The denial for a path that leads out of its root, or for a link or rename between two.
+    #[must_use]
+    pub fn deny_outside(&self, path: &str, access: Access) -> Denial {
+        let asked = Asked::File { path: shown(path), access };
+        Denial::new(DenialCode::OutsideRoot, asked, Vec::new())
+    }
+
+    /// The denial for a request whose host has no public address, where no address is granted.
+    #[must_use]
+    pub fn deny_address(&self, method: &str, url: &Url) -> Denial {
+        let mut lines = Lines::new(self);
+        lines.address(url);
+        Denial { code: DenialCode::AddressForbidden, ..lines.denial(asked_http(method, url)) }
+    }
+
+    /// The denial for something that is not even a URL.
+    #[must_use]
+    pub fn deny_url(&self, method: &str, url: &str) -> Denial {
+        let asked = Asked::Http { method: shown(method), url: shown(url) };
+        Denial::new(DenialCode::NeverOpen, asked, Vec::new())
+    }
+
+    /// The denial for a socket: nothing opens one in this version.
+    #[must_use]
+    pub fn deny_socket(&self, address: &str) -> Denial {
+        let asked = Asked::Socket { address: shown(address) };
+        Denial::new(DenialCode::NeverOpen, asked, Vec::new())
+    }
+
+    /// The denial for a configuration value: nothing gives one in this version.
+    #[must_use]
+    pub fn deny_config(&self, key: &str) -> Denial {
+        Denial::new(DenialCode::NeverOpen, Asked::Config { key: shown(key) }, Vec::new())
+    }
+
+    pub(crate) fn deny_bucket(&self, name: &str, access: Access) -> Denial {
+        let asked = Asked::Memory { bucket: shown(name), access };
+        let Some(scope) = Scope::ALL.into_iter().find(|scope| scope.as_str() == name) else {
+            return Denial::new(DenialCode::NeverOpen, asked, Vec::new());
+        };
+        let mut lines = Lines::new(self);
+        lines.bucket(scope, access);
+        lines.denial(asked)
+    }
+
+    pub(crate) fn deny_http(&self, method: &str, url: &Url) -> Denial {
+        let asked = asked_http(method, url);
+        let origin = Origin::of(url);
+        let (Some(origin), Some(path), Ok(parsed)) =
+            (origin, path::normalise(url.path()), Method::parse(method))
+        else {
+            // An ambiguous path, a tunnel, another scheme: no line of any file opens these.
+            return Denial::new(DenialCode::NeverOpen, asked, Vec::new());
+        };
+        let mut lines = Lines::new(self);
+        lines.request(&parsed, url, &origin, &path);
+        lines.denial(asked)
+    }
+}
+
+/// The lowest effect that may send a method: what HTTP itself says of doing it twice.
+pub(crate) fn effect_of(method: &Method) -> Effect {
+    match method.as_str() {
+        "GET" | "HEAD" => Effect::Read,
+        "PUT" | "DELETE" | "OPTIONS" => Effect::Idempotent,
+        _ => Effect::Unsafe,
+    }
+}
+
+fn asked_http(method: &str, url: &Url) -> Asked {
+    let mut bare = url.clone();
+    // Both fail only where there is no host, and then there is no user either.
+    let _ = bare.set_username("");
+    let _ = bare.set_password(None);
+    bare.set_fragment(None);
+    Asked::Http { method: shown(method), url: shown(bare.as_str()) }
+}
+
+/// A guest's text, cut and made safe to show.
+fn shown(text: &str) -> String {
+    let cut: String = text.chars().take(ASKED_CHARS_MAX).collect();
+    let mut shown = neutralise_line(&cut).into_owned();
+    if cut.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}

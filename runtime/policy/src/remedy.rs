@@ -1,0 +1,279 @@
+//! The lines that would allow a thing, collected over both sides and the function's effect.
+
+use ringfence_event::{
+    Access, Asked, Denial, DenialCode, Effect, FileOwner, FunctionName, Remedy, RootName, Scope,
+};
+use url::Url;
+
+use crate::{
+    HttpNeed, Method, Origin, Permit,
+    grants::{COMMAND_LINE, HttpGranted, Place},
+    quote::{quote, quote_all},
+    refusal::effect_of,
+    tool_policy::{Joined, file_name},
+};
+
+/// Collects what is missing. The first wall met gives the code: the manifest, then the grant, then
+/// the effect.
+pub(crate) struct Lines<'a> {
+    permit: &'a Permit,
+    joined: &'a Joined,
+    code: Option<DenialCode>,
+    remedies: Vec<Remedy>,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn new(permit: &'a Permit) -> Self {
+        Self { permit, joined: permit.joined(), code: None, remedies: Vec::new() }
+    }
+
+    /// The denial with all that was collected. With nothing in the way of these kinds, what was
+    /// asked is a thing that no line opens, such as a device in a root.
+    pub(crate) fn denial(self, asked: Asked) -> Denial {
+        Denial::new(self.code.unwrap_or(DenialCode::NeverOpen), asked, self.remedies)
+    }
+
+    /// What a root lacks for `access`.
+    pub(crate) fn root(&mut self, root: &RootName, access: Access) {
+        let need = self.joined.needs.fs.get(root).map(|need| (need.access, need.access_line));
+        self.need(need, access, &format!("fs.{root}"));
+        let granted = self.joined.granted.fs.get(root);
+        if granted.is_none_or(|granted| granted.access < access) {
+            let suffix = if access == Access::Write { ":rw" } else { "" };
+            let flag = format!("--fs {root}=DIR{suffix}");
+            let line = format!("fs.{root} = {{ path = \"…\", access = \"{access}\" }}");
+            self.grant(granted.map(|granted| &granted.place), true, flag, line);
+        }
+        self.effect(Effect::for_access(access));
+    }
+
+    /// What a bucket lacks for `access`.
+    pub(crate) fn bucket(&mut self, scope: Scope, access: Access) {
+        let need = self.joined.needs.memory.get(&scope).map(|need| (need.access, need.access_line));
+        self.need(need, access, &format!("memory.{scope}"));
+        let granted = self.joined.granted.memory.get(&scope);
+        if granted.is_none_or(|(granted, _)| *granted < access) {
+            let suffix = if access == Access::Write { ":rw" } else { "" };
+            let flag = format!("--bucket {scope}{suffix}");
+            let line = format!("memory.{scope} = \"{access}\"");
+            // A set's narrower line may stay: the tool's own is added to it.
+            self.grant(granted.map(|(_, place)| place), false, flag, line);
+        }
+        self.effect(Effect::for_access(access));
+    }
+
+    /// What a request lacks. `path` is normalised.
+    pub(crate) fn request(&mut self, method: &Method, url: &Url, origin: &Origin, path: &str) {
+        let needs: Vec<&HttpNeed> =
+            self.joined.needs.http.iter().filter(|need| need.origin.matches(url)).collect();
+        let lacks = |need: &HttpNeed| {
+            (
+                !need.methods.contains(method),
+                !need.paths.iter().any(|pattern| pattern.matches(path)),
+            )
+        };
+        if !needs.iter().any(|need| lacks(need) == (false, false)) {
+            self.met(DenialCode::NotNeeded);
+            // To add to a wildcard would open more than was asked: the origin gets a table of its own.
+            match needs.iter().find(|need| need.origin.is_exact()) {
+                None => {
+                    let table = format!("[needs.http.{}]", quote(&origin.to_string()));
+                    let allow = format!("methods = {}", quote_all([method]));
+                    self.author_line(None, table, allow);
+                }
+                Some(need) => {
+                    let table = format!("[needs.http.{}]", quote(&need.origin.to_string()));
+                    let (method_lacks, path_lacks) = lacks(need);
+                    if method_lacks {
+                        let all = need.methods.iter().chain([method]);
+                        let line = need.methods_line.unwrap_or(need.line);
+                        self.author_line(
+                            Some(line),
+                            table.clone(),
+                            format!("methods = {}", quote_all(all)),
+                        );
+                    }
+                    if path_lacks {
+                        let all =
+                            need.paths.iter().map(ToString::to_string).chain([path.to_owned()]);
+                        let line = need.paths_line.unwrap_or(need.line);
+                        self.author_line(Some(line), table, format!("paths = {}", quote_all(all)));
+                    }
+                }
+            }
+        }
+        self.request_grant(method, url, origin, path);
+        self.effect(effect_of(method));
+    }
+
+    fn request_grant(&mut self, method: &Method, url: &Url, origin: &Origin, path: &str) {
+        let lacks = |granted: &HttpGranted| {
+            let grant = &granted.grant;
+            let methods = grant.methods.as_ref().is_some_and(|all| !all.contains(method));
+            let paths =
+                grant.paths.as_ref().is_some_and(|all| !all.iter().any(|p| p.matches(path)));
+            (methods, paths)
+        };
+        let mut near =
+            self.joined.granted.http.iter().filter(|granted| granted.grant.origin.matches(url));
+        if near.clone().any(|granted| lacks(granted) == (false, false)) {
+            return;
+        }
+        // As with needs: a wildcard is not widened, the origin gets a grant of its own.
+        let own = near.find(|granted| {
+            granted.grant.origin.is_exact() && matches!(granted.place, Place::Tool(_))
+        });
+        let flag = format!("--http {origin}");
+        let Some(granted) = own else {
+            self.met(DenialCode::NotGranted);
+            self.add_origin(flag, &quote(&origin.to_string()));
+            return;
+        };
+        let grant = &granted.grant;
+        let mut item = format!("{{ url = {}", quote(&grant.origin.to_string()));
+        if let Some(methods) = &grant.methods {
+            let new = lacks(granted).0.then_some(method);
+            item += &format!(", methods = {}", quote_all(methods.iter().chain(new)));
+        }
+        if let Some(paths) = &grant.paths {
+            let new = lacks(granted).1.then(|| path.to_owned());
+            item += &format!(
+                ", paths = {}",
+                quote_all(paths.iter().map(ToString::to_string).chain(new))
+            );
+        }
+        if grant.address.is_some() {
+            item += ", address = \"…\"";
+        }
+        item += " }";
+        self.grant(Some(&granted.place), false, flag, item);
+    }
+
+    /// What a host without a public address lacks.
+    pub(crate) fn address(&mut self, url: &Url) {
+        let Some(origin) = Origin::of(url) else { return };
+        let text = quote(&origin.to_string());
+        if origin.address().is_some() {
+            self.add_origin(format!("--http {origin}"), &text);
+            return;
+        }
+        let item = format!("{{ url = {text}, address = \"…\" }}");
+        let own = self.joined.granted.http.iter().find(|granted| {
+            granted.grant.origin == origin && matches!(granted.place, Place::Tool(_))
+        });
+        match own.map(|granted| &granted.place) {
+            Some(Place::Tool(line)) => self.tool_line(Some(*line), item),
+            // No flag says an address beside a name.
+            _ => self.tool_line(self.joined.granted.http_line, self.http_line(&item)),
+        }
+    }
+
+    fn add_origin(&mut self, flag: String, item: &str) {
+        if self.joined.by_flags {
+            self.flag_line(flag);
+        } else {
+            self.tool_line(self.joined.granted.http_line, self.http_line(item));
+        }
+    }
+
+    /// The `http` line with one more item; `…` is what stands there already.
+    fn http_line(&self, item: &str) -> String {
+        match self.joined.granted.http_line {
+            Some(_) => format!("http = […, {item}]"),
+            None => format!("http = [{item}]"),
+        }
+    }
+
+    fn need(&mut self, need: Option<(Access, u32)>, access: Access, name: &str) {
+        let line = match need {
+            Some((open, _)) if open >= access => return,
+            Some((_, line)) => Some(line),
+            None => None,
+        };
+        self.met(DenialCode::NotNeeded);
+        self.author_line(line, format!("[needs.{name}]"), format!("access = \"{access}\""));
+    }
+
+    /// A grant that is missing, or that stands at `place` and is too narrow. `in_set` says whether
+    /// a line of a grant set is itself to be changed.
+    fn grant(&mut self, place: Option<&Place>, in_set: bool, flag: String, allow: String) {
+        self.met(DenialCode::NotGranted);
+        if self.joined.by_flags {
+            self.flag_line(flag);
+            return;
+        }
+        match place {
+            Some(Place::Set(name, line)) if in_set => {
+                self.operator_line(Some(*line), format!("[grant-set.{name}]"), allow);
+            }
+            Some(Place::Tool(line)) => self.tool_line(Some(*line), allow),
+            Some(Place::Set(..) | Place::Flag) | None => {
+                self.tool_line(self.joined.granted.line, allow);
+            }
+        }
+    }
+
+    fn effect(&mut self, lowest: Effect) {
+        if self.permit.effect() >= lowest {
+            return;
+        }
+        self.met(DenialCode::EffectForbids);
+        let function = self.permit.function();
+        let entry = self.joined.manifest.functions.get(function);
+        let line = entry.map(|entry| entry.effect_line.unwrap_or(entry.line));
+        self.author_line(line, format!("[function.{function}]"), format!("effect = \"{lowest}\""));
+    }
+
+    fn met(&mut self, code: DenialCode) {
+        self.code.get_or_insert(code);
+    }
+
+    fn author_line(&mut self, line: Option<u32>, table: String, allow: String) {
+        // Without a manifest the flags say both what is needed and what is given.
+        if self.joined.manifest.file == COMMAND_LINE {
+            return;
+        }
+        let file = file_name(&self.joined.manifest.file).to_owned();
+        self.remedies.push(Remedy { owner: FileOwner::ToolAuthor, file, line, table, allow });
+    }
+
+    fn tool_line(&mut self, line: Option<u32>, allow: String) {
+        self.operator_line(line, self.joined.table(), allow);
+    }
+
+    fn operator_line(&mut self, line: Option<u32>, table: String, allow: String) {
+        self.remedies.push(self.joined.operator_line(line, table, allow));
+    }
+
+    fn flag_line(&mut self, allow: String) {
+        let file = COMMAND_LINE.to_owned();
+        let table = String::new();
+        self.remedies.push(Remedy { owner: FileOwner::Caller, file, line: None, table, allow });
+    }
+}
+
+impl Joined {
+    /// The operator's table for this tool.
+    pub(crate) fn table(&self) -> String {
+        format!("[tenant.{}.tool.{}]", self.tenant, self.tool.name)
+    }
+
+    /// The line that adds a function to those the operator lists.
+    pub(crate) fn list_function(&self, function: &FunctionName) -> Remedy {
+        let (listed, line) = match &self.granted.functions {
+            Some((names, line)) => (Some(names), Some(*line)),
+            None => (None, None),
+        };
+        let names = listed.into_iter().flatten().chain([function]);
+        self.operator_line(line, self.table(), format!("functions = {}", quote_all(names)))
+    }
+
+    fn operator_line(&self, line: Option<u32>, table: String, allow: String) -> Remedy {
+        // What only a file can say is said of a file also to somebody who typed flags alone.
+        let file = match self.grants_file.as_str() {
+            COMMAND_LINE => "ringfence.toml".to_owned(),
+            file => file.to_owned(),
+        };
+        Remedy { owner: FileOwner::Operator, file, line, table, allow }
+    }
+}

@@ -1,0 +1,236 @@
+//! One tool of one tenant: needs and grants joined once, so that deciding a call is a look-up.
+
+use std::sync::Arc;
+
+use ringfence_event::{
+    Access, Asked, CallLimits, Denial, DenialCode, Digest, Effect, FileOwner, FunctionName, Remedy,
+    TenantId, ToolName, UserId,
+};
+
+use crate::{
+    Grants, Manifest, Needs, Permit, Root,
+    grants::{COMMAND_LINE, Granted},
+    version::version,
+};
+
+/// What is known of a tool from its component and the lock file.
+#[derive(Clone, Debug)]
+pub struct ToolFacts {
+    /// Its name.
+    pub name: ToolName,
+    /// The component's digest.
+    pub component: Digest,
+    /// The digest of its definitions.
+    pub definitions: Digest,
+    /// Its functions and what the component declares of them.
+    pub functions: Vec<(FunctionName, Effect)>,
+}
+
+/// A call that somebody wants to make.
+#[derive(Clone, Copy, Debug)]
+pub struct CallRequest<'a> {
+    /// On whose behalf.
+    pub user: &'a UserId,
+    /// Which function.
+    pub function: &'a FunctionName,
+    /// The hash of its arguments.
+    pub arguments: Digest,
+    /// What is left above the call, where something is counted there.
+    pub limits: Option<&'a CallLimits>,
+}
+
+/// What becomes of a call.
+#[derive(Debug)]
+pub enum Decision {
+    /// It may run.
+    Permit(Permit),
+    /// It may run once a person says so. No rule of this version produces it.
+    Hold(Permit, HoldRule),
+    /// It is refused whole.
+    Denial(Denial),
+}
+
+/// The rule that holds a call for a person. No file of this version can state one; the type keeps
+/// the place in [`Decision`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldRule {
+    /// The line the rule stands in.
+    pub rule: Remedy,
+}
+
+/// What a tenant may do with a tool, compiled. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ToolPolicy {
+    inner: Arc<Joined>,
+}
+
+/// Both sides of one tool, and what each function may open of them.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) tenant: TenantId,
+    pub(crate) tool: ToolFacts,
+    pub(crate) version: Digest,
+    pub(crate) limits: CallLimits,
+    pub(crate) manifest: Manifest,
+    pub(crate) needs: Arc<Needs>,
+    pub(crate) granted: Granted,
+    pub(crate) grants_file: String,
+    pub(crate) by_flags: bool,
+    /// Sorted by name.
+    pub(crate) functions: Vec<Rules>,
+    /// Why every call is refused, if it is.
+    closed: Option<(DenialCode, Vec<Remedy>)>,
+}
+
+/// What one function may do.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) name: FunctionName,
+    pub(crate) effect: Effect,
+    pub(crate) roots: Vec<Root>,
+    /// Whether the operator lists it, or lists none.
+    listed: bool,
+}
+
+impl ToolPolicy {
+    /// Joins the two sides. Never fails: what is not granted is a denial at the call.
+    #[must_use]
+    pub fn compile(
+        tenant: &TenantId,
+        tool: &ToolFacts,
+        manifest: &Manifest,
+        grants: &Grants,
+    ) -> Self {
+        let table = format!("[tenant.{tenant}.tool.{}]", tool.name);
+        let found = grants.granted(tenant, &tool.name);
+        let closed = match &found {
+            None => Some((DenialCode::NotGranted, vec![operator_line(grants, None, "", table)])),
+            Some(Granted { digest: Some((pinned, line)), .. }) if *pinned != tool.component => {
+                let pin = format!("digest = \"{}\"", tool.component);
+                let remedy = operator_line(grants, Some(*line), &table, pin);
+                Some((DenialCode::NotAccepted, vec![remedy]))
+            }
+            Some(_) => None,
+        };
+        let granted = found.unwrap_or_default();
+        let limits = manifest.limits.under(&grants.ceiling(&granted));
+        let mut functions: Vec<Rules> = tool
+            .functions
+            .iter()
+            .map(|(name, declared)| {
+                let effect = manifest.effect(name, *declared);
+                let listed =
+                    granted.functions.as_ref().is_none_or(|(names, _)| names.contains(name));
+                Rules {
+                    name: name.clone(),
+                    effect,
+                    roots: roots(&manifest.needs, &granted, effect),
+                    listed,
+                }
+            })
+            .collect();
+        functions.sort_by(|a, b| a.name.cmp(&b.name));
+        functions.dedup_by(|a, b| a.name == b.name);
+        let version = version(tenant, tool, manifest, &granted, closed.is_some(), &limits);
+        Self {
+            inner: Arc::new(Joined {
+                tenant: tenant.clone(),
+                tool: tool.clone(),
+                version,
+                limits,
+                manifest: manifest.clone(),
+                needs: manifest.needs.clone(),
+                granted,
+                grants_file: file_name(grants.file()).to_owned(),
+                by_flags: grants.has_flags(),
+                functions,
+                closed,
+            }),
+        }
+    }
+
+    /// The hash of the canonical needs and grants: an equal version decides equally.
+    #[must_use]
+    pub fn version(&self) -> Digest {
+        self.inner.version
+    }
+
+    /// The limits of a call above which nothing is counted.
+    #[must_use]
+    pub fn limits(&self) -> &CallLimits {
+        &self.inner.limits
+    }
+
+    /// Decides one call. Allocates nothing when it permits.
+    #[must_use]
+    pub fn decide(&self, request: &CallRequest<'_>) -> Decision {
+        let joined = &self.inner;
+        let found = joined.functions.binary_search_by(|rules| rules.name.cmp(request.function));
+        let Ok(index) = found else {
+            return self.refuse(request, DenialCode::NoSuchFunction, Vec::new());
+        };
+        if let Some((code, remedies)) = &joined.closed {
+            return self.refuse(request, *code, remedies.clone());
+        }
+        if !joined.functions[index].listed {
+            return self.refuse(
+                request,
+                DenialCode::NotGranted,
+                vec![joined.list_function(request.function)],
+            );
+        }
+        let limits = request.limits.map_or(joined.limits, |left| joined.limits.min(left));
+        Decision::Permit(Permit::new(
+            joined.clone(),
+            index,
+            request.user,
+            request.arguments,
+            limits,
+        ))
+    }
+
+    fn refuse(
+        &self,
+        request: &CallRequest<'_>,
+        code: DenialCode,
+        remedies: Vec<Remedy>,
+    ) -> Decision {
+        let tool = &self.inner.tool.name;
+        let asked = Asked::Function {
+            tool: Some(tool.clone()),
+            function: Some(request.function.clone()),
+            name: format!("{tool}_{}", request.function),
+        };
+        Decision::Denial(Denial::new(code, asked, remedies))
+    }
+}
+
+fn roots(needs: &Needs, granted: &Granted, effect: Effect) -> Vec<Root> {
+    let Some(widest) = widest_access(effect) else { return Vec::new() };
+    let open = needs.fs.iter().filter_map(|(name, need)| {
+        let root = granted.fs.get(name)?;
+        let access = need.access.min(root.access).min(widest);
+        Some(Root { name: name.clone(), path: root.path.clone(), access })
+    });
+    open.collect()
+}
+
+/// How far an effect lets a function go with anything gated.
+pub(crate) fn widest_access(effect: Effect) -> Option<Access> {
+    match effect {
+        Effect::Pure => None,
+        Effect::Read => Some(Access::Read),
+        Effect::Idempotent | Effect::Unsafe => Some(Access::Write),
+    }
+}
+
+/// The last part of a path: where on the host a file lies is nobody's business in a denial.
+pub(crate) fn file_name(file: &str) -> &str {
+    file.rsplit(['/', '\\']).next().unwrap_or(file)
+}
+
+fn operator_line(grants: &Grants, line: Option<u32>, table: &str, allow: String) -> Remedy {
+    let file = file_name(grants.file()).to_owned();
+    let owner = if file == COMMAND_LINE { FileOwner::Caller } else { FileOwner::Operator };
+    Remedy { owner, file, line, table: table.to_owned(), allow }
+}

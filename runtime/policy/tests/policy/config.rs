@@ -1,0 +1,87 @@
+//! Mistakes in files, and what people are told.
+
+use ringfence_policy::Manifest;
+
+use crate::scene::grants;
+
+#[test]
+fn mistakes_in_manifests() {
+    let good = "[tool]\nname = \"files\"\ncomponent = \"files.wasm\"\n";
+    let mut shown = String::new();
+    for text in [
+        "",
+        "[tool]\nname = \"files\"",
+        "[tool]\nname = \"my_files\"\ncomponent = \"x.wasm\"",
+        "[tool]\nname = \"files\"\ncomponent = \"/x.wasm\"",
+        "[tool]\nname = \"files\"\ncomponent = \"a//x.wasm\"",
+        "[tool]\nname = \"files\"\ncomponent = \"x.wasm\"\nversion = 1",
+        &format!("{good}[needs.fs.workspace]\nacess = \"read\""),
+        &format!("{good}[needs.fs.workspace]\naccess = \"rw\""),
+        &format!("{good}[needs.fs.workspace]\nreason = \"x\""),
+        &format!("{good}[needs.fs.\"../etc\"]\naccess = \"read\""),
+        &format!("{good}[needs]\nfs.workspace = \"read\""),
+        &format!("{good}[needs.http.\"https://a/b\"]\n"),
+        &format!("{good}[needs.http.\"https://u:p@a\"]\n"),
+        &format!("{good}[needs.http.\"https://a\"]\nmethods = [\"get\"]"),
+        &format!("{good}[needs.http.\"https://a\"]\nmethods = [\"CONNECT\"]"),
+        &format!("{good}[needs.http.\"https://a\"]\npaths = [\"/a/../b\"]"),
+        &format!("{good}[needs.http.\"https://a\"]\nsecret = {{ header = \"authorization\" }}"),
+        &format!("{good}[needs.http.\"https://a\"]\n[needs.http.\"https://A:443\"]"),
+        &format!("{good}[needs.memory.world]\naccess = \"read\""),
+        &format!("{good}[needs.sockets.\"a:1\"]"),
+        &format!("{good}[needs.config]"),
+        &format!("{good}[limits]\nfuel = 200"),
+        &format!("{good}[limits]\nfuel = \"200m\""),
+        &format!("{good}[limits]\nmemory = \"64MB\""),
+        &format!("{good}[limits]\ntime = \"5\""),
+        &format!("{good}[limits]\nrequests = \"5\""),
+        &format!("{good}[limits]\nsteps = 5"),
+        &format!("{good}[function.read]\neffect = \"harmless\""),
+        &format!("{good}[[hold]]\neffect = \"unsafe\""),
+        &format!("{good}[tool]\n"),
+        "tool = \u{202e}",
+    ] {
+        let error = Manifest::parse("tool.toml", text).map(|_| "ACCEPTED");
+        shown += &format!("{}\n", error.map_or_else(|error| error.render(), ToString::to_string));
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn mistakes_in_grants() {
+    let tool = "[tenant.acme.tool.files]\n";
+    let mut shown = String::new();
+    for text in [
+        "[tenant.Acme]",
+        "[tenant.acme]\nagents = [\"x\"]",
+        "[[tenant.acme.hold]]\neffect = \"unsafe\"",
+        "[tenant.acme.budget]\nusd = \"5 per day\"",
+        "[tenant.acme.tool.my_files]",
+        "[defaults]\nlimit.fuel = \"1G\"",
+        &format!("{tool}use = [\"web\"]"),
+        &format!("[grant-set.net]\n{tool}use = [\"web\"]"),
+        &format!("{tool}digest = \"sha256:00\""),
+        &format!("{tool}functions = [\"Read\"]"),
+        &format!("{tool}fs.workspace = \"/srv\""),
+        &format!("{tool}fs.workspace = {{ path = \"\" }}"),
+        &format!("{tool}fs.workspace = {{ access = \"read\" }}"),
+        &format!("{tool}fs.workspace = {{ path = \"a\", acces = \"read\" }}"),
+        &format!(
+            "[grant-set.x]\nfs.a = {{ path = \"1\" }}\n{tool}use = [\"x\"]\nfs.a = {{ path = \"2\" }}"
+        ),
+        &format!("{tool}http = \"https://a\""),
+        &format!("{tool}http = [\"https://a/b\"]"),
+        &format!("{tool}http = [7]"),
+        &format!("{tool}http = [{{ url = \"https://a\", adress = \"10.0.0.5\" }}]"),
+        &format!("{tool}http = [{{ url = \"https://a\", address = \"ten\" }}]"),
+        &format!("{tool}http = [{{ url = \"https://*.a\", address = \"10.0.0.5\" }}]"),
+        &format!("{tool}http = [{{ methods = [\"GET\"] }}]"),
+        &format!("{tool}memory.user = \"all\""),
+        &format!("{tool}secret.TOKEN = {{ env = \"X\" }}"),
+        &format!("{tool}limits.fuel = 5"),
+    ] {
+        let error = grants(text).map(|_| "ACCEPTED");
+        shown += &format!("{}\n", error.map_or_else(|error| error.render(), ToString::to_string));
+    }
+    insta::assert_snapshot!(shown);
+}

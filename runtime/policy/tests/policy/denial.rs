@@ -1,0 +1,165 @@
+//! What a denial says: which wall, and each line that would open it.
+
+use std::fmt::Write as _;
+
+use ringfence_event::{Access, Denial};
+use ringfence_policy::{Decision, FlagGrants, Grants};
+use url::Url;
+
+use crate::scene::{decide, grants, permit, policy};
+
+const MANIFEST: &str = r#"[tool]
+name = "files"
+component = "files.wasm"
+
+[needs.fs.workspace]
+access = "write"
+
+[needs.fs.notes]
+access = "read"
+
+[needs.http."https://api.example"]
+methods = ["GET", "POST"]
+paths = ["/repos/**"]
+
+[needs.http."https://*.wide.example"]
+
+[needs.http."http://10.0.0.5:8080"]
+
+[needs.memory.user]
+access = "write"
+
+[function.look]
+description = "Looks."
+"#;
+
+const GRANTS: &str = r#"[grant-set.shared]
+fs.notes = { path = "/secret/notes" }
+memory.user = "read"
+
+[tenant.acme.tool.files]
+use = ["shared"]
+fs.workspace = { path = "/secret/work", access = "read" }
+http = [
+    { url = "https://api.example", methods = ["GET"], paths = ["/repos/acme/**"] },
+    "http://10.0.0.5:8080",
+    "https://*.wide.example",
+]
+"#;
+
+fn sentences(grants: &Grants) -> String {
+    let policy = policy(MANIFEST, grants);
+    let mut shown = String::new();
+    for function in ["send", "look", "add"] {
+        let permit = permit(&policy, function);
+        let _ = writeln!(shown, "# {function}: {}", permit.effect());
+        let mut say = |denial: Denial| {
+            let _ = writeln!(shown, "{:?}: {denial}\n", denial.code);
+        };
+        for (path, access) in [
+            ("/workspace/a.txt", Access::Write),
+            ("/notes/a.txt", Access::Read),
+            ("/notes/a.txt", Access::Write),
+            ("/etc/passwd", Access::Read),
+        ] {
+            let open = permit
+                .roots()
+                .iter()
+                .any(|root| path[1..].starts_with(root.name.as_str()) && root.access >= access);
+            if !open {
+                say(permit.deny_file(path, access));
+            }
+        }
+        for (method, url) in [
+            ("GET", "https://api.example/repos/acme/x"),
+            ("POST", "https://api.example/repos/acme/x"),
+            ("DELETE", "https://api.example/repos/other"),
+            ("GET", "https://user:pass@api.example/users?token=1#part"),
+            ("GET", "https://elsewhere.example/"),
+            ("PUT", "https://a.wide.example/"),
+        ] {
+            if let Err(denial) = permit.http(method, &Url::parse(url).unwrap()) {
+                say(denial);
+            }
+        }
+        for access in [Access::Read, Access::Write] {
+            if let Err(denial) = permit.bucket("user", access) {
+                say(denial);
+            }
+        }
+    }
+    shown
+}
+
+#[test]
+fn by_a_file() {
+    let shown = sentences(&grants(GRANTS).unwrap());
+    assert!(!shown.contains("/secret"), "no path of the host is in a denial");
+    assert!(!shown.contains("pass@"), "no password is in a denial");
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn by_flags() {
+    let flags = FlagGrants {
+        fs: vec![("workspace".parse().unwrap(), "/secret".into(), Access::Read)],
+        http: vec!["https://api.example".into()],
+        ..FlagGrants::default()
+    };
+    insta::assert_snapshot!(sentences(&Grants::from_flags(flags).unwrap()));
+}
+
+#[test]
+fn whatever_is_written() {
+    let policy = policy(MANIFEST, &grants(GRANTS).unwrap());
+    let permit = permit(&policy, "send");
+    let url = |text: &str| Url::parse(text).unwrap();
+    let mut shown = String::new();
+    for denial in [
+        permit.deny_file("", Access::Read),
+        permit.deny_file("/", Access::Read),
+        permit.deny_file("workspace/a", Access::Read),
+        permit.deny_file("/.ssh/id", Access::Read),
+        permit.deny_file("/workspace/fifo", Access::Read),
+        permit.deny_file("/work\u{202e}\nspace", Access::Read),
+        permit.deny_outside("/workspace/../etc/passwd", Access::Write),
+        permit.deny_socket("10.0.0.1:22"),
+        permit.deny_config("key"),
+        permit.deny_url("GET", "not a url\u{1b}[31m"),
+        permit.deny_address("GET", &url("https://a.wide.example/")),
+        permit.deny_address("GET", &url("https://api.example/repos/x")),
+        permit.deny_address("GET", &url("http://127.0.0.1:9/")),
+        permit.http("GET", &url("https://api.example/repos/..%2fadmin")).unwrap_err(),
+        permit.http("CONNECT", &url("https://api.example/repos/x")).unwrap_err(),
+        permit.http("get", &url("https://api.example/repos/x")).unwrap_err(),
+        permit.http("GET", &url("ftp://api.example/repos/x")).unwrap_err(),
+        permit.bucket("default", Access::Read).unwrap_err(),
+        permit.bucket("tenant", Access::Write).unwrap_err(),
+    ] {
+        let _ = writeln!(shown, "{:?}: {denial}\n", denial.code);
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn of_whole_calls() {
+    let tool = "[tenant.acme.tool.files]\n";
+    let pin = format!("digest = \"sha256:{}\"", "0".repeat(64));
+    let mut shown = String::new();
+    for (text, function) in [
+        ("", "look"),
+        ("[tenant.other.tool.files]", "look"),
+        ("[tenant.acme.tool.other]", "look"),
+        (tool, "none"),
+        (&format!("{tool}{pin}"), "look"),
+        (&format!("{tool}functions = [\"send\"]"), "look"),
+    ] {
+        match decide(&policy(MANIFEST, &grants(text).unwrap()), function) {
+            Decision::Denial(denial) => {
+                let _ = writeln!(shown, "{:?}: {denial}\n", denial.code);
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    insta::assert_snapshot!(shown);
+}

@@ -1,0 +1,201 @@
+//! What a permit opens: the least of need, grant and effect.
+
+use ringfence_event::{Access, CallLimits, Digest};
+use ringfence_policy::{CallRequest, Decision, FlagGrants, Fuel, Grants, LimitTable, ToolPolicy};
+use url::Url;
+
+use crate::scene::{decide, grants, permit, policy};
+
+const MANIFEST: &str = r#"
+[tool]
+name = "files"
+component = "files.wasm"
+[needs.fs.workspace]
+access = "write"
+[needs.fs.notes]
+access = "read"
+[needs.fs.never]
+access = "read"
+[needs.http."https://api.example"]
+methods = ["GET", "POST"]
+[needs.http."http://*"]
+[needs.memory.user]
+access = "write"
+[limits]
+fuel = "5M"
+memory = "1GiB"
+"#;
+
+const GRANTS: &str = r#"
+[defaults.limits]
+memory = "64MiB"
+time = "10s"
+[tenant.acme.tool.files]
+fs.workspace = { path = "work", access = "write" }
+fs.notes = { path = "/srv/notes", access = "write" }
+fs.extra = { path = "/srv/extra" }
+http = ["https://api.example", "http://*", "http://127.1", { url = "http://db.example", address = "::ffff:10.0.0.5" }]
+memory.user = "write"
+limits.fuel = "2M"
+"#;
+
+#[test]
+fn roots_are_the_least_of_three() {
+    let policy = policy(MANIFEST, &grants(GRANTS).unwrap());
+    for (function, expected) in [
+        ("add", vec![]),
+        (
+            "look",
+            vec![
+                ("notes", "/srv/notes", Access::Read),
+                ("workspace", "/etc/ringfence/work", Access::Read),
+            ],
+        ),
+        (
+            "write",
+            vec![
+                ("notes", "/srv/notes", Access::Read),
+                ("workspace", "/etc/ringfence/work", Access::Write),
+            ],
+        ),
+    ] {
+        let permit = permit(&policy, function);
+        let roots: Vec<_> = permit
+            .roots()
+            .iter()
+            .map(|root| (root.name.as_str(), root.path.to_str().unwrap(), root.access))
+            .collect();
+        assert_eq!(roots, expected, "{function}");
+    }
+}
+
+#[test]
+fn requests_pass_and_carry_the_granted_address() {
+    let policy = policy(MANIFEST, &grants(GRANTS).unwrap());
+    let check = |function: &str, method: &str, url: &str, expected: Option<Option<&str>>| {
+        let pass = permit(&policy, function).http(method, &Url::parse(url).unwrap()).ok();
+        let address = pass.map(|pass| pass.address.map(|address| address.to_string()));
+        let expected = expected.map(|address| address.map(str::to_owned));
+        assert_eq!(address, expected, "{function} {method} {url}");
+    };
+    check("look", "GET", "https://api.example/x", Some(None));
+    check("look", "POST", "https://api.example/x", None);
+    check("send", "POST", "https://api.example/x", Some(None));
+    check("send", "PUT", "https://api.example/x", None);
+    check("add", "GET", "https://api.example/x", None);
+    check("look", "GET", "http://127.0.0.1/", Some(Some("127.0.0.1")));
+    check("look", "GET", "http://0x7f.1/", Some(Some("127.0.0.1")));
+    check("look", "GET", "http://db.example/", Some(Some("10.0.0.5")));
+    check("look", "GET", "http://10.0.0.6/", Some(None));
+    check("look", "GET", "http://other.example/", Some(None));
+}
+
+#[test]
+fn buckets_follow_the_effect() {
+    let policy = policy(MANIFEST, &grants(GRANTS).unwrap());
+    for (function, read, write) in
+        [("add", false, false), ("look", true, false), ("send", true, true)]
+    {
+        let permit = permit(&policy, function);
+        assert_eq!(permit.bucket("user", Access::Read).is_ok(), read, "{function}");
+        assert_eq!(permit.bucket("user", Access::Write).is_ok(), write, "{function}");
+        assert!(permit.bucket("tenant", Access::Read).is_err());
+        assert!(permit.bucket("", Access::Read).is_err());
+    }
+}
+
+#[test]
+fn limits_are_the_least() {
+    let granted = grants(GRANTS).unwrap();
+    let policy = policy(MANIFEST, &granted);
+    let expected =
+        CallLimits { fuel: 2_000_000, memory: 64 << 20, time: 10_000, ..CallLimits::DEFAULT };
+    assert_eq!(permit(&policy, "look").limits(), &expected);
+    let left = CallLimits { fuel: 7, ..CallLimits::DEFAULT };
+    let (user, function) = ("ann".parse().unwrap(), "look".parse().unwrap());
+    let arguments = Digest::of(b"x");
+    let request = CallRequest { user: &user, function: &function, arguments, limits: Some(&left) };
+    let Decision::Permit(permit) = policy.decide(&request) else { panic!("denied") };
+    assert_eq!(permit.limits(), &CallLimits { fuel: 7, ..expected });
+    assert_eq!(permit.arguments(), arguments);
+
+    let flags = FlagGrants {
+        limits: LimitTable { fuel: Some(Fuel(3)), ..LimitTable::default() },
+        ..FlagGrants::default()
+    };
+    let policy = crate::scene::policy(MANIFEST, &granted.with_flags(flags).unwrap());
+    assert_eq!(policy.limits(), &CallLimits { fuel: 3, ..expected });
+}
+
+#[test]
+fn flags_add_to_a_file() {
+    let flags = || FlagGrants {
+        fs: vec![("never".parse().unwrap(), "/flag".into(), Access::Read)],
+        ..FlagGrants::default()
+    };
+    let both = policy(MANIFEST, &grants(GRANTS).unwrap().with_flags(flags()).unwrap());
+    assert_eq!(permit(&both, "look").roots().len(), 3);
+    let alone = policy(MANIFEST, &Grants::from_flags(flags()).unwrap());
+    assert_eq!(permit(&alone, "look").roots().len(), 1);
+    let bad = FlagGrants { http: vec!["https://x/y".into()], ..FlagGrants::default() };
+    assert_eq!(
+        Grants::from_flags(bad).unwrap_err().to_string(),
+        "command line: --http: `https://x/y` is no origin: it ends after host and port; a path goes into `paths`"
+    );
+}
+
+#[test]
+fn the_version_is_of_the_meaning() {
+    let version = |manifest: &str, text: &str| policy(manifest, &grants(text).unwrap()).version();
+    let first = version(MANIFEST, GRANTS);
+    assert_eq!(
+        first,
+        version(&format!("# remark\n{MANIFEST}"), &format!("\n\n# remark\n{GRANTS}"))
+    );
+    for (from, to) in [
+        ("path = \"work\"", "path = \"other\""),
+        ("path = \"work\", access = \"write\"", "path = \"work\""),
+        ("\"http://127.1\", ", ""),
+        ("memory.user = \"write\"", "memory.user = \"read\""),
+        ("limits.fuel = \"2M\"", ""),
+        ("time = \"10s\"", "time = \"11s\""),
+        ("limits.fuel", "functions = [\"look\"]\nlimits.fuel"),
+    ] {
+        assert_ne!(GRANTS, GRANTS.replace(from, to));
+        assert_ne!(first, version(MANIFEST, &GRANTS.replace(from, to)), "{from}");
+    }
+    assert_ne!(
+        first,
+        version(&MANIFEST.replace("[needs.fs.never]\naccess = \"read\"", ""), GRANTS)
+    );
+    assert_ne!(first, version(&format!("{MANIFEST}[function.look]\neffect = \"pure\""), GRANTS));
+}
+
+#[test]
+fn a_manifest_has_the_last_word_on_effects() {
+    let manifest = format!("{MANIFEST}[function.send]\neffect = \"read\"\n");
+    let policy = policy(&manifest, &grants(GRANTS).unwrap());
+    assert!(permit(&policy, "send").roots().iter().all(|root| root.access == Access::Read));
+    assert!(matches!(decide(&policy, "none"), Decision::Denial(_)));
+}
+
+#[test]
+fn flags_speak_for_a_component_without_a_manifest() {
+    let flags = FlagGrants {
+        fs: vec![("workspace".parse().unwrap(), "/work".into(), Access::Read)],
+        http: vec!["https://api.example".into()],
+        ..FlagGrants::default()
+    };
+    let grants = Grants::from_flags(flags).unwrap();
+    let facts = crate::scene::facts();
+    let manifest = grants.bare_manifest(facts.name.clone());
+    let policy = ToolPolicy::compile(&"acme".parse().unwrap(), &facts, &manifest, &grants);
+    let permit = permit(&policy, "send");
+    assert_eq!(permit.roots().len(), 1);
+    assert!(permit.http("POST", &Url::parse("https://api.example/x").unwrap()).is_ok());
+    let denial = permit.http("GET", &Url::parse("https://other.example/").unwrap()).unwrap_err();
+    let remedies: Vec<_> = denial.remedies.iter().map(|remedy| remedy.allow.as_str()).collect();
+    assert_eq!(remedies, ["--http https://other.example"]);
+    let denial = permit.deny_file("/workspace/a", Access::Write);
+    assert_eq!(denial.remedies.len(), 1, "{denial}");
+}

@@ -1,0 +1,133 @@
+//! Neither side alone opens anything, and taking a line away never does.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use ringfence_event::Access;
+use url::Url;
+
+use crate::scene::{decide, grants, permit, policy};
+
+const HEAD: &str = "[tool]\nname = \"files\"\ncomponent = \"files.wasm\"\n";
+
+/// Tables that a manifest may have, whole ones, so that any subset is a manifest.
+const NEEDS: [&str; 9] = [
+    "[needs.fs.a]\naccess = \"write\"\n",
+    "[needs.fs.b]\naccess = \"read\"\n",
+    "[needs.http.\"https://x.example\"]\nmethods = [\"GET\", \"POST\"]\npaths = [\"/p/**\"]\n",
+    "[needs.http.\"https://*.example\"]\n",
+    "[needs.http.\"*\"]\nmethods = [\"PUT\"]\n",
+    "[needs.http.\"http://127.0.0.1\"]\n",
+    "[needs.memory.user]\naccess = \"write\"\n",
+    "[needs.memory.tenant]\naccess = \"read\"\n",
+    "[function.look]\neffect = \"read\"\n",
+];
+
+/// Lines under a tool's table, and items of its `http`.
+const LINES: [&str; 5] = [
+    "fs.a = { path = \"/a\", access = \"write\" }\n",
+    "fs.b = { path = \"/b\", access = \"write\" }\n",
+    "memory.user = \"read\"\n",
+    "memory.tenant = \"write\"\n",
+    "use = [\"set\"]\n",
+];
+const ITEMS: [&str; 5] = [
+    "{ url = \"https://x.example\", methods = [\"POST\"] }",
+    "{ url = \"https://x.example\", paths = [\"/p/q/*\"] }",
+    "\"https://*\"",
+    "{ url = \"http://127.0.0.1\", methods = [\"GET\"] }",
+    "\"*\"",
+];
+const SET: &str = "[grant-set.set]\nmemory.user = \"write\"\nhttp = [\"https://*.example\"]\n";
+
+/// All that can be asked here, and what of it is open.
+fn open(needs: &[bool], lines: &[bool], items: &[bool]) -> BTreeSet<String> {
+    let pick = |all: &[&str], chosen: &[bool]| -> Vec<String> {
+        all.iter()
+            .zip(chosen)
+            .filter(|(_, chosen)| **chosen)
+            .map(|(text, _)| (*text).to_owned())
+            .collect()
+    };
+    let manifest = format!("{HEAD}{}", pick(&NEEDS, needs).concat());
+    let text = format!(
+        "{SET}[tenant.acme.tool.files]\n{}http = [{}]\n",
+        pick(&LINES, lines).concat(),
+        pick(&ITEMS, items).join(", ")
+    );
+    let policy = policy(&manifest, &grants(&text).unwrap());
+    let mut open = BTreeSet::new();
+    for function in ["add", "look", "write", "send"] {
+        let permit = permit(&policy, function);
+        for root in permit.roots() {
+            open.insert(format!("{function} {} read", root.name));
+            if root.access == Access::Write {
+                open.insert(format!("{function} {} write", root.name));
+            }
+        }
+        for method in ["GET", "HEAD", "POST", "PUT", "DELETE"] {
+            for url in [
+                "https://x.example/p/q/r",
+                "https://x.example/p",
+                "https://x.example/",
+                "https://a.x.example/p",
+                "http://127.0.0.1/",
+                "http://10.0.0.1:81/p",
+            ] {
+                if let Ok(pass) = permit.http(method, &Url::parse(url).unwrap()) {
+                    open.insert(format!("{function} {method} {url}"));
+                    if pass.address.is_some() {
+                        open.insert(format!("{function} {method} {url} by address"));
+                    }
+                }
+            }
+        }
+        for bucket in ["session", "user", "agent", "tenant"] {
+            for access in [Access::Read, Access::Write] {
+                if permit.bucket(bucket, access).is_ok() {
+                    open.insert(format!("{function} {bucket} {access}"));
+                }
+            }
+        }
+    }
+    open
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn taking_a_line_away_opens_nothing(
+        needs in prop::collection::vec(any::<bool>(), 8),
+        lines in prop::collection::vec(any::<bool>(), 5),
+        items in prop::collection::vec(any::<bool>(), 5),
+        which in 0..18_usize,
+    ) {
+        let before = open(&needs, &lines, &items);
+        let (mut fewer_needs, mut fewer_lines, mut fewer_items) = (needs, lines, items);
+        match which {
+            0..8 => fewer_needs[which] = false,
+            8..13 => fewer_lines[which - 8] = false,
+            _ => fewer_items[which - 13] = false,
+        }
+        let after = open(&fewer_needs, &fewer_lines, &fewer_items);
+        prop_assert!(after.is_subset(&before), "{:?}", after.difference(&before).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn one_side_opens_nothing() {
+    assert_eq!(open(&[true; 9], &[false; 5], &[false; 5]), BTreeSet::new());
+    assert_eq!(open(&[false; 9], &[true; 5], &[true; 5]), BTreeSet::new());
+    let both = open(&[true; 9], &[true; 5], &[true; 5]);
+    assert!(both.contains("write a write") && both.contains("send PUT https://x.example/"));
+    assert!(!both.contains("look a write") && !both.iter().any(|line| line.starts_with("add ")));
+    assert!(!both.contains("send DELETE https://x.example/"));
+}
+
+#[test]
+fn functions_that_are_not_listed_stay_shut() {
+    let text = "[tenant.acme.tool.files]\nfunctions = [\"look\"]\n";
+    let policy = policy(HEAD, &grants(text).unwrap());
+    assert!(matches!(decide(&policy, "look"), ringfence_policy::Decision::Permit(_)));
+    assert!(matches!(decide(&policy, "send"), ringfence_policy::Decision::Denial(_)));
+}
