@@ -1,0 +1,179 @@
+//! The file of a script: TOML, read strictly.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A script that cannot be used, with the place in its file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}:{column}: {message}")]
+pub struct ScriptError {
+    /// The file, as it was named.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1, in characters.
+    pub column: usize,
+    /// What is wrong there.
+    pub message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    turn: Vec<FileTurn>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileTurn {
+    #[serde(default)]
+    when: When,
+    reply: Spanned<FileReply>,
+}
+
+/// When a turn fits. Every key that is there must hold; none: it always fits.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct When {
+    /// Part of a text that came after the last reply.
+    pub(crate) contains: Option<String>,
+    /// The outcome of a call that came after the last reply.
+    pub(crate) outcome: Option<OutcomeWord>,
+    /// How many replies the conversation has, and one.
+    pub(crate) step: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum OutcomeWord {
+    Succeeded,
+    Failed,
+    Invalid,
+    Denied,
+    LimitReached,
+    Trapped,
+    Cancelled,
+    HostError,
+    OutcomeUnknown,
+}
+
+impl OutcomeWord {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Invalid => "invalid",
+            Self::Denied => "denied",
+            Self::LimitReached => "limit-reached",
+            Self::Trapped => "trapped",
+            Self::Cancelled => "cancelled",
+            Self::HostError => "host-error",
+            Self::OutcomeUnknown => "outcome-unknown",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileReply {
+    #[serde(default)]
+    text: String,
+    #[serde(default)]
+    calls: Vec<FileCall>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileCall {
+    function: String,
+    arguments: Option<Spanned<toml::Value>>,
+}
+
+/// One turn of a checked script.
+#[derive(Clone, Debug)]
+pub(crate) struct Turn {
+    pub(crate) when: When,
+    pub(crate) text: String,
+    pub(crate) calls: Vec<Call>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) function: String,
+    pub(crate) arguments: Arguments,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Arguments {
+    /// To be written as JSON.
+    Json(serde_json::Value),
+    /// To be passed on as it stands, for a model that writes no JSON.
+    Raw(String),
+}
+
+/// Reads the turns of a script, in the order of the file.
+pub(crate) fn read(text: &str, file: &str) -> Result<Vec<Turn>, ScriptError> {
+    let at = |offset: usize, message: &str| {
+        let before = text.get(..offset).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+        ScriptError {
+            file: file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            message: message.to_owned(),
+        }
+    };
+    let parsed: File = toml::from_str(text)
+        .map_err(|error| at(error.span().map_or(0, |span| span.start), error.message()))?;
+    let mut turns = vec![];
+    for FileTurn { when, reply } in parsed.turn {
+        let start = reply.span().start;
+        let FileReply { text, calls } = reply.into_inner();
+        if text.is_empty() && calls.is_empty() {
+            return Err(at(start, "a reply needs `text`, `calls` or both"));
+        }
+        let mut checked = vec![];
+        for FileCall { function, arguments } in calls {
+            let arguments = match arguments {
+                None => Arguments::Json(serde_json::json!({})),
+                Some(value) => {
+                    let start = value.span().start;
+                    match value.into_inner() {
+                        toml::Value::String(raw) => Arguments::Raw(raw),
+                        table @ toml::Value::Table(_) => {
+                            Arguments::Json(json(table).map_err(|message| at(start, message))?)
+                        }
+                        _ => {
+                            return Err(at(
+                                start,
+                                "`arguments` is a table, or a text passed on as it stands",
+                            ));
+                        }
+                    }
+                }
+            };
+            checked.push(Call { function, arguments });
+        }
+        turns.push(Turn { when, text, calls: checked });
+    }
+    Ok(turns)
+}
+
+fn json(value: toml::Value) -> Result<serde_json::Value, &'static str> {
+    Ok(match value {
+        toml::Value::String(text) => text.into(),
+        toml::Value::Integer(number) => number.into(),
+        toml::Value::Float(number) => serde_json::Number::from_f64(number)
+            .ok_or("`inf` and `nan` cannot be written in JSON")?
+            .into(),
+        toml::Value::Boolean(is) => is.into(),
+        toml::Value::Datetime(time) => time.to_string().into(),
+        toml::Value::Array(values) => {
+            values.into_iter().map(json).collect::<Result<Vec<_>, _>>()?.into()
+        }
+        toml::Value::Table(table) => {
+            let entries = table.into_iter().map(|(key, value)| Ok((key, json(value)?)));
+            entries.collect::<Result<serde_json::Map<_, _>, _>>()?.into()
+        }
+    })
+}

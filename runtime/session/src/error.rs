@@ -1,0 +1,99 @@
+//! What can be wrong with a journal, and why a command is not taken.
+
+use ringfence_event::{RunId, SessionId, Stream};
+
+/// A journal that cannot be a session's. Nothing of it is used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Corrupt {
+    /// An event of another list.
+    #[error("event {seq} belongs to {found}, not to session/{expected}")]
+    OtherStream {
+        /// Its place.
+        seq: u64,
+        /// The session.
+        expected: SessionId,
+        /// The list it names.
+        found: Stream,
+    },
+    /// An event of another tenant or user than the first one's.
+    #[error("event {seq} belongs to another tenant or user than those before it")]
+    OtherOwner {
+        /// Its place.
+        seq: u64,
+    },
+    /// A gap, or an event twice.
+    #[error("event {found} stands where {expected} belongs")]
+    WrongSeq {
+        /// The place.
+        expected: u64,
+        /// What stands there.
+        found: u64,
+    },
+    /// Written by a later version.
+    #[error("event {seq} is of format {found}, this version reads up to {newest}", newest = ringfence_event::FORMAT)]
+    NewerFormat {
+        /// Its place.
+        seq: u64,
+        /// Its format.
+        found: u32,
+    },
+    /// An event that cannot happen in this state.
+    #[error("event {seq} is {kind}, which cannot happen: {state}")]
+    Illegal {
+        /// Its place.
+        seq: u64,
+        /// What it says happened.
+        kind: &'static str,
+        /// The state it met.
+        state: String,
+    },
+}
+
+/// Why a command changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The session was not created.
+    #[error("the session was not created")]
+    NotCreated,
+    /// The session is another agent's.
+    #[error("the session belongs to agent {session}, not to {given}")]
+    OtherAgent {
+        /// Its agent.
+        session: String,
+        /// The agent of the definition.
+        given: String,
+    },
+    /// A run is under way; it takes one input at a time.
+    #[error("run {run} is under way")]
+    Busy {
+        /// Which.
+        run: RunId,
+    },
+    /// There is nothing to cancel.
+    #[error("no run is under way")]
+    NoRun,
+    /// An input that says nothing.
+    #[error("the input is empty")]
+    EmptyInput,
+    /// The intent is not for this call.
+    #[error("the intent's {what} is not the call's")]
+    OtherIntent {
+        /// What differs.
+        what: &'static str,
+    },
+    /// Calls that run have reserved all fuel; the check is pending again when one ends.
+    #[error("all fuel of the run is reserved by calls that run")]
+    FuelReserved,
+    /// It came too late or too early: an answer to something that is not asked any more, mostly.
+    #[error("{kind} cannot happen now: {state}")]
+    NotNow {
+        /// The event that would have been recorded.
+        kind: &'static str,
+        /// The state it met.
+        state: String,
+    },
+}
+
+/// A transition that the state does not allow; says what the state is.
+#[derive(Debug)]
+pub(crate) struct Illegal(pub(crate) String);

@@ -1,0 +1,162 @@
+//! A journal, a session and the plain data that tests are made of.
+
+use ringfence_event::{
+    CallId, CallLimits, CallResult, Digest, Effect as Declared, Event, FORMAT, IdempotencyKey,
+    Intent, ModelReply, Outcome, Output, ProposedCall, RunId, SessionId, StepId, Stream, TenantId,
+    Timestamp, TokenUsage, Usage, UserId,
+};
+use ringfence_session::{Command, Definition, Effect, Refused, RunLimits, Session};
+
+pub(crate) fn definition(limits: RunLimits) -> Definition {
+    Definition {
+        name: "coder".parse().unwrap(),
+        digest: Digest::of(b"coder"),
+        instructions: "Be brief.".into(),
+        functions: vec![],
+        model: "main".parse().unwrap(),
+        parameters: Default::default(),
+        limits,
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) definition: Definition,
+    pub(crate) journal: Vec<Event>,
+    pub(crate) session: Session,
+    pub(crate) now: u64,
+}
+
+pub(crate) fn id() -> SessionId {
+    SessionId::from_random([7; 16])
+}
+
+impl World {
+    /// A session that was created and has said nothing.
+    pub(crate) fn new(limits: RunLimits) -> Self {
+        let definition = definition(limits);
+        let mut world =
+            Self { definition, journal: vec![], session: Session::new(id()), now: 1_000 };
+        let agent = world.definition.name.clone();
+        world.tell(Command::Create { agent, agent_digest: Digest::of(b"coder") }).unwrap();
+        world
+    }
+
+    /// Decides, records and applies; the kinds of what was recorded.
+    pub(crate) fn tell(&mut self, command: Command) -> Result<Vec<&'static str>, Refused> {
+        self.tell_cut(command, usize::MAX)
+    }
+
+    /// As if only the first `keep` events became durable before the host died.
+    pub(crate) fn tell_cut(
+        &mut self,
+        command: Command,
+        keep: usize,
+    ) -> Result<Vec<&'static str>, Refused> {
+        let decided = self.session.decide(&self.definition, command)?;
+        let mut kinds = vec![];
+        for decided in decided.into_iter().take(keep) {
+            self.now += 1;
+            let event = Event {
+                format: FORMAT,
+                tenant: TenantId::local(),
+                user: UserId::local(),
+                stream: Stream::Session(id()),
+                seq: self.session.seq() + 1,
+                at: Timestamp(self.now),
+                body: decided.body,
+                cause: decided.cause,
+                trace: None,
+            };
+            assert!(event.cause.is_none_or(|cause| (1..event.seq).contains(&cause)), "{event:?}");
+            self.session.apply(&event).unwrap();
+            kinds.push(event.body.kind());
+            self.journal.push(event);
+        }
+        Ok(kinds)
+    }
+
+    /// The host is another one.
+    pub(crate) fn restart(&mut self) {
+        self.session = Session::fold(id(), &self.journal).unwrap();
+    }
+
+    pub(crate) fn pending(&self) -> Vec<Effect> {
+        self.session.pending(&self.definition)
+    }
+
+    pub(crate) fn step(&self) -> StepId {
+        self.session.run().unwrap().steps().last().unwrap().id()
+    }
+
+    /// The model is asked and replies.
+    pub(crate) fn reply(&mut self, reply: ModelReply) -> Vec<&'static str> {
+        let mut kinds = self.ask();
+        let step = self.step();
+        kinds.extend(self.tell(Command::ModelReplied { step, reply: Ok(reply) }).unwrap());
+        kinds
+    }
+
+    pub(crate) fn ask(&mut self) -> Vec<&'static str> {
+        let pending = self.pending();
+        let [Effect::AskModel { step, request }] = &pending[..] else { panic!("{pending:?}") };
+        let (request, parts) = (request.digest(), request.parts());
+        self.tell(Command::ModelRequested { step: *step, request, parts }).unwrap()
+    }
+
+    pub(crate) fn permit(&mut self, call: &CallId, effect: Declared, fuel: u64) -> Command {
+        let run = self.session.run().unwrap();
+        let arguments = run.calls().find(|known| known.id() == call).unwrap().arguments();
+        let arguments = Digest::of(arguments.as_bytes());
+        let intent = Box::new(Intent {
+            tool: "files".parse().unwrap(),
+            function: "read".parse().unwrap(),
+            effect,
+            arguments,
+            key: IdempotencyKey::derive(&id(), call, &arguments),
+            component: Digest::of(b"component"),
+            definitions: Digest::of(b"definitions"),
+            policy: Digest::of(b"policy"),
+            engine: Digest::of(b"engine"),
+            limits: CallLimits { fuel, ..CallLimits::DEFAULT },
+            seed: 1,
+            start: Timestamp(self.now),
+        });
+        Command::Permitted { call: call.clone(), intent }
+    }
+}
+
+pub(crate) fn input(text: &str) -> Command {
+    Command::Input { text: text.into() }
+}
+
+pub(crate) fn call(run: u32, step: u32, place: u32) -> CallId {
+    CallId::in_step(StepId { run: RunId(run), step }, place)
+}
+
+/// A reply that proposes calls with these ids.
+pub(crate) fn calls(ids: &[&str]) -> ModelReply {
+    let propose = |id: &&str| ProposedCall {
+        id: (*id).into(),
+        function: "files_read".into(),
+        arguments: "{}".into(),
+    };
+    let tokens = TokenUsage { input: 10, output: 10 };
+    ModelReply { text: String::new(), calls: ids.iter().map(propose).collect(), tokens }
+}
+
+pub(crate) fn answer(text: &str) -> ModelReply {
+    ModelReply { text: text.into(), ..calls(&[]) }
+}
+
+pub(crate) fn result(outcome: Outcome, fuel: u64) -> Box<CallResult> {
+    let usage = Usage { fuel, ..Usage::default() };
+    Box::new(CallResult { outcome, denials: vec![], usage })
+}
+
+pub(crate) fn succeeded(text: &str, fuel: u64) -> Box<CallResult> {
+    result(Outcome::Succeeded { output: Output::text(text) }, fuel)
+}
+
+pub(crate) fn finished(call: CallId, result: Box<CallResult>) -> Command {
+    Command::Finished { call, result, memory: vec![] }
+}
