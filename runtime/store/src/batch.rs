@@ -1,0 +1,104 @@
+//! What is stored together or not at all.
+
+use ringfence_event::{Body, Event, Scope, Stream, TenantId, Timestamp, UserId};
+
+use crate::InboxId;
+
+/// One transaction.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Events, by the list they are added to.
+    pub appends: Vec<Append>,
+    /// Changes of memory buckets, in order.
+    pub memory: Vec<MemoryWrite>,
+    /// Bytes to keep under their digest.
+    pub blobs: Vec<BlobWrite>,
+    /// Commands that are done with this.
+    pub inbox_done: Vec<InboxId>,
+}
+
+/// Events that are added to one list. A session's row in [`Store::sessions`](crate::Store::sessions)
+/// follows from them.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The list.
+    pub stream: Stream,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// On whose behalf.
+    pub user: UserId,
+    /// The claim under which it is written. A list that was claimed takes none without.
+    pub fence: Option<Fence>,
+    /// Where the writer takes the list to stand: the place of its last event, 0 for an empty one.
+    pub expected_seq: Option<u64>,
+    /// The events, in order.
+    pub events: Vec<NewEvent>,
+}
+
+/// An event without its place, which the store gives.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// When it is recorded.
+    pub at: Timestamp,
+    /// What happened.
+    pub body: Body,
+    /// The place of the event that led to it.
+    pub cause: Option<u64>,
+    /// The trace id of the request that led to it.
+    pub trace: Option<String>,
+}
+
+/// A worker's claim to a session. A later claim makes it stale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fence(pub(crate) u64);
+
+/// One change of one bucket.
+#[derive(Clone, Debug)]
+pub struct MemoryWrite {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The key.
+    pub key: String,
+    /// What to do with it.
+    pub change: MemoryChange,
+}
+
+/// A memory bucket: whose, how widely shared, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BucketId {
+    /// Whose.
+    pub tenant: TenantId,
+    /// How widely it is shared.
+    pub scope: Scope,
+    /// The session's or call's id, the user, the agent, or for the tenant's own bucket its name.
+    pub owner: String,
+}
+
+/// What to do with a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemoryChange {
+    /// Give it this value.
+    Set(Vec<u8>),
+    /// Take it out; nothing happens if it is not there.
+    Delete,
+    /// Add to the decimal number it holds; one that is not there holds 0.
+    Increment(i64),
+}
+
+/// Bytes to keep under their digest.
+#[derive(Clone, Debug)]
+pub struct BlobWrite {
+    /// Whose.
+    pub tenant: TenantId,
+    /// What.
+    pub bytes: Vec<u8>,
+}
+
+/// What a durable batch became.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Its events with their places, in the order of the appends.
+    pub events: Vec<Event>,
+    /// The new value for each [`MemoryChange::Increment`], in order.
+    pub counters: Vec<i64>,
+}

@@ -1,0 +1,113 @@
+//! What can go wrong with a store, and what one writer finds that another did first.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use ringfence_event::Stream;
+
+/// Why the store did not do it. Cheap to clone: a group of batches can share one cause.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The file or its folder cannot be made or read.
+    #[error("cannot open the store {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// The file is something else.
+    #[error("{} is no store of Ringfence", path.display())]
+    NotAStore {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A later version wrote it. It was not touched.
+    #[error(
+        "the store {} has format {found}; this version of Ringfence reads up to {newest}",
+        path.display()
+    )]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest that this version knows.
+        newest: u32,
+    },
+    /// Somebody else was first. Nothing of the batch was stored.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// What is stored is not what was written.
+    #[error("{stream}, event {seq}, is damaged: {what}")]
+    Corrupt {
+        /// The list.
+        stream: Stream,
+        /// The place in it.
+        seq: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// A blob is not what its digest says.
+    #[error("a stored blob is damaged")]
+    CorruptBlob,
+    /// This tenant has no such session. Says nothing of other tenants.
+    #[error("no such session")]
+    NoSuchSession,
+    /// The value at a key to be incremented is no number, or the sum does not fit.
+    #[error("the value of key `{key}` is no number that can be incremented by this")]
+    NotANumber {
+        /// The key.
+        key: String,
+    },
+    /// The database refused.
+    #[error("the database failed")]
+    Database(#[source] Arc<rusqlite::Error>),
+    /// A write failed in a way that leaves open what reached the disk. Nothing more is written
+    /// until the store is opened again.
+    #[error("the store has stopped writing after a failure of the disk")]
+    Stopped,
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+impl Error {
+    /// Whether only the one batch is at fault, so that others of its group can be stored.
+    pub(crate) fn is_of_batch(&self) -> bool {
+        matches!(
+            self,
+            Self::Conflict(_)
+                | Self::NoSuchSession
+                | Self::NotANumber { .. }
+                | Self::Corrupt { .. }
+        )
+    }
+}
+
+/// Somebody else was first.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// Another worker claimed the session later, so this one must let go of it.
+    #[error("{stream} was claimed by another worker")]
+    StaleFence {
+        /// The list.
+        stream: Stream,
+    },
+    /// Events were added that the writer has not seen.
+    #[error("{stream} stands at {found}, not at {expected}")]
+    WrongSeq {
+        /// The list.
+        stream: Stream,
+        /// Where the writer took it to stand.
+        expected: u64,
+        /// Where it stands.
+        found: u64,
+    },
+    /// The command was done before.
+    #[error("the inbox has no such command any more")]
+    InboxDone,
+}

@@ -1,0 +1,172 @@
+//! Making a store and opening one. A store is complete or absent: it is made beside its place and
+//! linked there, so that no process ever meets half of one.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+
+use crate::Error;
+
+/// The version of the tables that this code writes. A store of a newer one is refused.
+pub const STORE_FORMAT: u32 = 1;
+
+/// `RFNC`, in the header of the file.
+const APPLICATION_ID: u32 = 0x5246_4e43;
+
+/// Another process holds the lock for one transaction, so a few milliseconds; this long only on a
+/// disk that hangs.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Each key begins with the tenant: no query can reach over to another.
+const TABLES: &str = "
+    CREATE TABLE stream (
+        tenant TEXT NOT NULL, stream TEXT NOT NULL,
+        seq INTEGER NOT NULL, fence INTEGER NOT NULL, worker TEXT,
+        PRIMARY KEY (tenant, stream)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE event (
+        tenant TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL,
+        format INTEGER NOT NULL, user TEXT NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
+        body TEXT, blob BLOB, cause INTEGER, trace TEXT, checksum BLOB NOT NULL,
+        PRIMARY KEY (tenant, stream, seq),
+        FOREIGN KEY (tenant, stream) REFERENCES stream (tenant, stream),
+        FOREIGN KEY (tenant, blob) REFERENCES blob (tenant, digest)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE blob (
+        tenant TEXT NOT NULL, digest BLOB NOT NULL, bytes BLOB NOT NULL,
+        PRIMARY KEY (tenant, digest)
+    ) STRICT;
+    CREATE TABLE session (
+        tenant TEXT NOT NULL, id TEXT NOT NULL, user TEXT NOT NULL, agent TEXT NOT NULL,
+        created INTEGER NOT NULL, last INTEGER NOT NULL, status TEXT, title TEXT,
+        PRIMARY KEY (tenant, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX session_by_last ON session (tenant, last);
+    CREATE TABLE inbox (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        tenant TEXT NOT NULL, session TEXT NOT NULL, at INTEGER NOT NULL, command TEXT NOT NULL,
+        FOREIGN KEY (tenant, session) REFERENCES session (tenant, id)
+    ) STRICT;
+    CREATE INDEX inbox_by_session ON inbox (tenant, session, id);
+    CREATE TABLE memory (
+        tenant TEXT NOT NULL, scope TEXT NOT NULL, owner TEXT NOT NULL, key TEXT NOT NULL,
+        value BLOB NOT NULL,
+        PRIMARY KEY (tenant, scope, owner, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE bucket (
+        tenant TEXT NOT NULL, scope TEXT NOT NULL, owner TEXT NOT NULL, bytes INTEGER NOT NULL,
+        PRIMARY KEY (tenant, scope, owner)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// A connection to the store at `path`, which is made if there is none.
+pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
+    if !header_is_known(path)? {
+        make(path)?;
+        header_is_known(path)?;
+    }
+    connect(path)
+}
+
+/// A connection to a store that is there.
+pub(crate) fn connect(path: &Path) -> Result<Connection, Error> {
+    // SQLite's own locks are per connection here, and ours are never shared between threads.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // The log is folded into the file while the store is in use; doing it on closing as well would
+    // cost a short-lived process two waits for the disk.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL")?;
+    Ok(connection)
+}
+
+/// Whether there is a store at `path` that this version can read. Looks at the file's first bytes
+/// only: SQLite itself would put files beside a store that is not for us to touch.
+fn header_is_known(path: &Path) -> Result<bool, Error> {
+    let mut header = [0; 100];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    match read {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Err(Error::NotAStore { path: path.to_owned() });
+        }
+        Err(error) => return Err(broken(path, error)),
+    }
+    // https://www.sqlite.org/fileformat.html: user version and application id, big-endian.
+    let word = |at: usize| {
+        u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
+    let (found, application) = (word(60), word(68));
+    if !header.starts_with(b"SQLite format 3\0") || application != APPLICATION_ID {
+        return Err(Error::NotAStore { path: path.to_owned() });
+    }
+    if found > STORE_FORMAT {
+        return Err(Error::NewerFormat { path: path.to_owned(), found, newest: STORE_FORMAT });
+    }
+    Ok(true)
+}
+
+/// Makes an empty store: complete under a name of its own, durable, then linked to its place. If
+/// another process was faster, its store is as good.
+fn make(path: &Path) -> Result<(), Error> {
+    let io = |error| broken(path, error);
+    let home = match path.parent() {
+        Some(home) if !home.as_os_str().is_empty() => home,
+        _ => Path::new("."),
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(home).map_err(io)?;
+    let fresh = fresh_name(path);
+    let made = fill(&fresh).and_then(|()| match fs::hard_link(&fresh, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(io(error)),
+        _ => Ok(()),
+    });
+    let removed = fs::remove_file(&fresh).map_err(io);
+    made?;
+    removed?;
+    fs::File::open(home).and_then(|home| home.sync_all()).map_err(io)
+}
+
+fn fresh_name(path: &Path) -> PathBuf {
+    // Two threads of one process can be here at the same time.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".new-{}-{count}", process::id()));
+    name.into()
+}
+
+fn fill(fresh: &Path) -> Result<(), Error> {
+    // SQLite gives the files it puts beside this one the same mode.
+    let file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(fresh);
+    file.map_err(|error| broken(fresh, error))?;
+    let connection = Connection::open_with_flags(fresh, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.execute_batch(&format!(
+        "PRAGMA synchronous = FULL;
+         BEGIN;
+         {TABLES}
+         PRAGMA application_id = {APPLICATION_ID};
+         PRAGMA user_version = {STORE_FORMAT};
+         COMMIT;
+         PRAGMA journal_mode = WAL;"
+    ))?;
+    // Folds its log into the file and removes it, so that the header can be read from the file.
+    connection.close().map_err(|(_, error)| error.into())
+}
+
+fn broken(path: &Path, source: io::Error) -> Error {
+    Error::Io { path: path.to_owned(), source: Arc::new(source) }
+}

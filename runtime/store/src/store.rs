@@ -1,0 +1,232 @@
+//! The store as the rest of the host sees it.
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use ringfence_event::{Digest, Event, SessionId, Stream, TenantId, Timestamp, UserId};
+use rusqlite::Connection;
+
+use crate::{
+    Batch, BucketId, Committed, Error, Fence, InboxId, Inboxed, KeyPage, Resolved, SessionSummary,
+    append, blob, inbox, journal, memory, open, session, writer::Writer,
+};
+
+/// Everything durable, in one file. Writes go through one thread and are answered when they are
+/// durable. Reads look at what is durable, take some microseconds, and are done on the caller's
+/// thread.
+pub struct Store {
+    reader: Mutex<Connection>,
+    writer: Writer,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store in this file; makes it, and its folder, if there is none. They are readable
+    /// by their owner only.
+    ///
+    /// # Errors
+    /// When it cannot be opened, is no store, or is a later version's; then it was not touched.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let reader = Mutex::new(open::open(path)?);
+        let writer = Writer::start(path.to_owned())?;
+        Ok(Self { reader, writer })
+    }
+
+    /// Stores all of a batch or nothing. Answers when it is durable. Dropping the future does not
+    /// take the batch back.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when another writer was first; otherwise when it cannot be stored.
+    pub async fn commit(&self, batch: Batch) -> Result<Committed, Error> {
+        self.write(move |connection| append::batch(connection, batch)).await
+    }
+
+    /// As [`commit`](Self::commit), waiting on this thread. Not for use in async code.
+    ///
+    /// # Errors
+    /// As for [`commit`](Self::commit).
+    pub fn commit_blocking(&self, batch: Batch) -> Result<Committed, Error> {
+        let done = self.writer.submit(None, move |connection| append::batch(connection, batch));
+        done.blocking_recv().unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Stores a batch some time soon, together with others. Waits only while too many wait
+    /// already. What becomes of it is told by [`flush`](Self::flush).
+    pub async fn commit_later(&self, batch: Batch) {
+        let room = self.writer.room().await;
+        self.writer.submit_later(room, move |connection| append::batch(connection, batch));
+    }
+
+    /// Waits until everything handed over before is durable.
+    ///
+    /// # Errors
+    /// The first failure of [`commit_later`](Self::commit_later) since the last flush.
+    pub async fn flush(&self) -> Result<(), Error> {
+        self.write(|_| Ok(())).await?;
+        self.writer.take_unseen().map_or(Ok(()), Err)
+    }
+
+    /// Claims a session for a worker, to append under. Every earlier claim is stale from then on.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub async fn claim(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        worker: &str,
+    ) -> Result<Fence, Error> {
+        let (tenant, session, worker) = (tenant.clone(), session.clone(), worker.to_owned());
+        self.write(move |connection| append::claim(connection, &tenant, &session, &worker)).await
+    }
+
+    /// Puts a command, as JSON, into the inbox of a session.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSession`] when the tenant has no such session.
+    pub async fn inbox_put(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        at: Timestamp,
+        command: String,
+    ) -> Result<InboxId, Error> {
+        let (tenant, session) = (tenant.clone(), session.clone());
+        self.write(move |connection| inbox::put(connection, &tenant, &session, at, &command)).await
+    }
+
+    /// The commands that wait for a session, oldest first. One is done by naming it in a
+    /// [`Batch`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn inbox(&self, tenant: &TenantId, session: &SessionId) -> Result<Vec<Inboxed>, Error> {
+        inbox::list(&self.reader(), tenant, session)
+    }
+
+    /// Up to `limit` events of a list from the place `from_seq` on, every one checked. A list that
+    /// is not there, or is another tenant's, is empty.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] with the place of the first event that is missing or damaged.
+    pub fn read(
+        &self,
+        tenant: &TenantId,
+        stream: &Stream,
+        from_seq: u64,
+        limit: u32,
+    ) -> Result<Vec<Event>, Error> {
+        journal::read(&self.reader(), tenant, stream, from_seq, limit)
+    }
+
+    /// The place of the last event of a list; 0 when it has none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn last_seq(&self, tenant: &TenantId, stream: &Stream) -> Result<u64, Error> {
+        journal::last_seq(&self.reader(), tenant, stream)
+    }
+
+    /// A number that changes whenever anything was stored, by this process or another. Costs next
+    /// to nothing, so that it can be asked often; compare it with what this same store said before.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn data_version(&self) -> Result<i64, Error> {
+        Ok(self.reader().pragma_query_value(None, "data_version", |row| row.get(0))?)
+    }
+
+    /// A tenant's sessions, or one user's of it; the one used last comes first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn sessions(
+        &self,
+        tenant: &TenantId,
+        user: Option<&UserId>,
+        limit: u32,
+    ) -> Result<Vec<SessionSummary>, Error> {
+        session::list(&self.reader(), tenant, user, limit)
+    }
+
+    /// One session of a tenant.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSession`] when the tenant has no such session.
+    pub fn session(&self, tenant: &TenantId, id: &SessionId) -> Result<SessionSummary, Error> {
+        session::get(&self.reader(), tenant, id)
+    }
+
+    /// The session of a tenant whose id begins like this.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn resolve_session(&self, tenant: &TenantId, prefix: &str) -> Result<Resolved, Error> {
+        session::resolve(&self.reader(), tenant, prefix)
+    }
+
+    /// A tenant's bytes under their digest.
+    ///
+    /// # Errors
+    /// [`Error::CorruptBlob`] when they are not what they were.
+    pub fn blob(&self, tenant: &TenantId, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
+        blob::get(&self.reader(), tenant, digest.as_bytes())
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn memory_get(&self, bucket: &BucketId, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        memory::get(&self.reader(), bucket, key)
+    }
+
+    /// Whether a bucket has a key.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn memory_exists(&self, bucket: &BucketId, key: &str) -> Result<bool, Error> {
+        memory::exists(&self.reader(), bucket, key)
+    }
+
+    /// Up to `limit` keys of a bucket behind a cursor, in their order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn memory_keys(
+        &self,
+        bucket: &BucketId,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<KeyPage, Error> {
+        memory::keys(&self.reader(), bucket, cursor, limit)
+    }
+
+    /// The bytes that a bucket's keys and values take.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn memory_bytes_used(&self, bucket: &BucketId) -> Result<u64, Error> {
+        memory::bytes_used(&self.reader(), bucket)
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let room = self.writer.room().await;
+        self.writer.submit(room, work).await.unwrap_or(Err(Error::Stopped))
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Connection> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

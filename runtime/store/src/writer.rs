@@ -1,0 +1,203 @@
+//! The one thread that writes. Jobs that wait together share one transaction and one wait for the
+//! disk; each has a savepoint, so that one that fails does not fail the others.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+};
+
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::{Error, open};
+
+/// How many jobs share a transaction: enough that the wait for the disk no longer counts, few
+/// enough that the first is not kept waiting for the last.
+const GROUP_MAX: usize = 256;
+
+/// How many jobs may wait. Beyond, whoever brings more waits: a slow disk slows its writers down
+/// instead of filling memory.
+const WAITING_MAX: usize = 4096;
+
+/// A part of a transaction.
+trait Job: Send {
+    /// Does it; says why not.
+    fn run(&mut self, connection: &Connection) -> Result<(), Error>;
+
+    /// Tells whoever asked, once it is certain what became of the transaction.
+    fn settle(self: Box<Self>, transaction: Result<(), Error>);
+}
+
+struct Task<W, T, F> {
+    work: Option<W>,
+    done: Option<Result<T, Error>>,
+    tell: F,
+    /// Held until the job is settled.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl<W, T, F> Job for Task<W, T, F>
+where
+    W: FnOnce(&Connection) -> Result<T, Error> + Send,
+    T: Send,
+    F: FnOnce(Result<T, Error>) + Send,
+{
+    fn run(&mut self, connection: &Connection) -> Result<(), Error> {
+        let Some(work) = self.work.take() else { return Ok(()) };
+        let done = work(connection);
+        let result = done.as_ref().map(|_| ()).map_err(Clone::clone);
+        self.done = Some(done);
+        result
+    }
+
+    fn settle(self: Box<Self>, transaction: Result<(), Error>) {
+        // A job that was not reached fails with its transaction.
+        let done = self.done.unwrap_or(Err(Error::Stopped));
+        (self.tell)(transaction.and(done));
+    }
+}
+
+/// The way to the writing thread. Dropped, it waits until everything is written.
+pub(crate) struct Writer {
+    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    thread: Option<thread::JoinHandle<()>>,
+    room: Arc<Semaphore>,
+    /// The first failure of a job that nobody waited for.
+    unseen: Arc<Mutex<Option<Error>>>,
+}
+
+impl Writer {
+    pub(crate) fn start(path: PathBuf) -> Result<Self, Error> {
+        let (sender, jobs) = mpsc::channel();
+        let source = path.clone();
+        let thread = thread::Builder::new()
+            .name("ringfence-store".into())
+            .spawn(move || write_all(&path, &jobs))
+            .map_err(|error| Error::Io { path: source, source: Arc::new(error) })?;
+        Ok(Self {
+            jobs: Some(sender),
+            thread: Some(thread),
+            room: Arc::new(Semaphore::new(WAITING_MAX)),
+            unseen: Arc::default(),
+        })
+    }
+
+    /// Room for one more job, when there is some.
+    pub(crate) async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        self.room.clone().acquire_owned().await.ok()
+    }
+
+    /// Hands over a job; the receiver hears of it once it is durable.
+    pub(crate) fn submit<T: Send + 'static>(
+        &self,
+        room: Option<OwnedSemaphorePermit>,
+        work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> oneshot::Receiver<Result<T, Error>> {
+        let (sender, receiver) = oneshot::channel();
+        self.hand_over(room, work, move |result| {
+            // Whoever asked may have gone away; what is written stays written.
+            let _ = sender.send(result);
+        });
+        receiver
+    }
+
+    /// Hands over a job that nobody waits for.
+    pub(crate) fn submit_later<T: Send + 'static>(
+        &self,
+        room: Option<OwnedSemaphorePermit>,
+        work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) {
+        let unseen = self.unseen.clone();
+        self.hand_over(room, work, move |result| {
+            if let Err(error) = result {
+                let mut unseen = unseen.lock().unwrap_or_else(PoisonError::into_inner);
+                unseen.get_or_insert(error);
+            }
+        });
+    }
+
+    /// The first failure since this was asked last.
+    pub(crate) fn take_unseen(&self) -> Option<Error> {
+        self.unseen.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn hand_over<T: Send + 'static>(
+        &self,
+        room: Option<OwnedSemaphorePermit>,
+        work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+        tell: impl FnOnce(Result<T, Error>) + Send + 'static,
+    ) {
+        if let Some(jobs) = &self.jobs {
+            // The thread ends only after this sender; should it have died, the receiver hears it.
+            let _ = jobs.send(Box::new(Task { work: Some(work), done: None, tell, _room: room }));
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.jobs.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_all(path: &Path, jobs: &mpsc::Receiver<Box<dyn Job>>) {
+    // Opened with the first job: a process that only reads does not pay for it.
+    let mut connection = None;
+    let mut stopped = false;
+    while let Ok(first) = jobs.recv() {
+        let mut group = vec![first];
+        group.extend(jobs.try_iter().take(GROUP_MAX - 1));
+        let result = if stopped {
+            Err(Error::Stopped)
+        } else {
+            ensure(&mut connection, path).and_then(|connection| write(connection, &mut group))
+        };
+        if let Err(error) = &result {
+            stopped = stopped || is_uncertain(error);
+            // What a failed transaction has left open goes with its connection.
+            connection = None;
+        }
+        group.into_iter().for_each(|job| job.settle(result.clone()));
+    }
+}
+
+fn ensure<'c>(
+    connection: &'c mut Option<Connection>,
+    path: &Path,
+) -> Result<&'c Connection, Error> {
+    if connection.is_none() {
+        *connection = Some(open::connect(path)?);
+    }
+    connection.as_ref().ok_or(Error::Stopped)
+}
+
+/// One transaction of several jobs. An error is the whole group's.
+fn write(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<(), Error> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    for job in group {
+        connection.execute_batch("SAVEPOINT job")?;
+        match job.run(connection) {
+            Ok(()) => connection.execute_batch("RELEASE job")?,
+            Err(error) if error.is_of_batch() => {
+                connection.execute_batch("ROLLBACK TO job; RELEASE job")?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    connection.execute_batch("COMMIT")?;
+    Ok(())
+}
+
+/// Whether nobody can say what reached the disk. After a failed `fsync` a second try can succeed
+/// without having written what the first one lost. A full disk is not of this kind.
+fn is_uncertain(error: &Error) -> bool {
+    let Error::Database(error) = error else { return false };
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}

@@ -1,0 +1,361 @@
+//! The conformance kit: functions over a place where a store is opened, so that another database
+//! can be put under the same questions.
+
+use ringfence_event::{
+    Body, Digest, Event, ModelReply, RunId, Scope, SessionId, StepId, Stream, TenantId, Timestamp,
+    UserId,
+};
+use ringfence_store::{
+    Append, Batch, BlobWrite, BucketId, Conflict, Error, MemoryChange, MemoryWrite, NewEvent,
+    Resolved, Store,
+};
+
+pub(crate) fn id(byte: u8) -> SessionId {
+    SessionId::from_random([byte; 16])
+}
+
+pub(crate) fn tenant(name: &str) -> TenantId {
+    name.parse().unwrap()
+}
+
+pub(crate) fn created() -> Body {
+    Body::SessionCreated { agent: "coder".parse().unwrap(), agent_digest: Digest::of(b"coder") }
+}
+
+pub(crate) fn said(text: &str) -> Body {
+    Body::MessageAdded { run: RunId(1), text: text.into() }
+}
+
+pub(crate) fn append(tenant: &TenantId, session: &SessionId, bodies: Vec<Body>) -> Append {
+    let event = |body| NewEvent { at: Timestamp(1_000), body, cause: None, trace: None };
+    Append {
+        stream: Stream::Session(session.clone()),
+        tenant: tenant.clone(),
+        user: UserId::local(),
+        fence: None,
+        expected_seq: None,
+        events: bodies.into_iter().map(event).collect(),
+    }
+}
+
+pub(crate) fn batch(append: Append) -> Batch {
+    Batch { appends: vec![append], ..Batch::default() }
+}
+
+pub(crate) fn seqs(events: &[Event]) -> Vec<u64> {
+    events.iter().map(|event| event.seq).collect()
+}
+
+fn conflict<T: std::fmt::Debug>(result: Result<T, Error>) -> Conflict {
+    match result {
+        Err(Error::Conflict(conflict)) => conflict,
+        other => panic!("no conflict but {other:?}"),
+    }
+}
+
+/// Runs every question on a fresh store each.
+pub(crate) async fn check_all(mut fresh: impl FnMut() -> Store) {
+    events_are_read_as_they_were_written(&fresh()).await;
+    places_are_checked(&fresh()).await;
+    a_newer_claim_fences_the_older(&fresh()).await;
+    batches_together_fail_apart(&fresh()).await;
+    memory_changes_with_its_events(&fresh()).await;
+    keys_come_in_pages(&fresh()).await;
+    blobs_are_kept_by_digest(&fresh()).await;
+    tenants_are_apart(&fresh()).await;
+    sessions_are_listed_and_found(&fresh()).await;
+    commands_are_done_once(&fresh()).await;
+    later_is_durable_after_a_flush(&fresh()).await;
+    changes_are_seen(&fresh()).await;
+}
+
+async fn events_are_read_as_they_were_written(store: &Store) {
+    let (tenant, session) = (TenantId::local(), id(1));
+    let stream = Stream::Session(session.clone());
+    let step = StepId { run: RunId(1), step: 1 };
+    // Bodies below and above what is kept in the row, and around the edge.
+    let long = |bytes: usize| Body::ModelCompleted {
+        step,
+        reply: ModelReply { text: "ä\u{0}".repeat(bytes / 3), ..ModelReply::default() },
+    };
+    let bodies = vec![created(), said("hello"), long(3_900), long(4_200), long(1_000_000)];
+    let mut first = append(&tenant, &session, bodies);
+    first.events[1].cause = Some(1);
+    first.events[1].trace = Some("0af7651916cd43dd8448eb211c80319c".into());
+    let committed = store.commit(batch(first)).await.unwrap();
+    assert_eq!(seqs(&committed.events), [1, 2, 3, 4, 5]);
+    let more = store.commit(batch(append(&tenant, &session, vec![said("more")]))).await.unwrap();
+    assert_eq!(seqs(&more.events), [6]);
+
+    let all: Vec<Event> = committed.events.into_iter().chain(more.events).collect();
+    assert_eq!(store.read(&tenant, &stream, 1, u32::MAX).unwrap(), all);
+    for (from, limit, expected) in [
+        (0, 2, vec![1, 2]),
+        (2, 2, vec![2, 3]),
+        (5, 9, vec![5, 6]),
+        (7, 9, vec![]),
+        (u64::MAX >> 1, 9, vec![]),
+        (1, 0, vec![]),
+    ] {
+        assert_eq!(seqs(&store.read(&tenant, &stream, from, limit).unwrap()), expected);
+    }
+    assert_eq!(store.last_seq(&tenant, &stream).unwrap(), 6);
+}
+
+async fn places_are_checked(store: &Store) {
+    let (tenant, session) = (TenantId::local(), id(1));
+    let at = |expected| Append {
+        expected_seq: Some(expected),
+        ..append(&tenant, &session, vec![said("x")])
+    };
+    store.commit(batch(at(0))).await.unwrap();
+    store.commit(batch(at(1))).await.unwrap();
+    for stale in [0, 1, 3] {
+        let found = conflict(store.commit(batch(at(stale))).await);
+        let stream = Stream::Session(session.clone());
+        assert_eq!(found, Conflict::WrongSeq { stream, expected: stale, found: 2 });
+    }
+    // Two writers that saw the same state: one of them is first.
+    let (one, two) = tokio::join!(store.commit(batch(at(2))), store.commit(batch(at(2))));
+    assert_eq!([one.is_ok(), two.is_ok()].iter().filter(|ok| **ok).count(), 1);
+}
+
+async fn a_newer_claim_fences_the_older(store: &Store) {
+    let (tenant, session) = (TenantId::local(), id(1));
+    let under = |fence| Append { fence, ..append(&tenant, &session, vec![said("x")]) };
+    let older = store.claim(&tenant, &session, "one").await.unwrap();
+    store.commit(batch(under(Some(older)))).await.unwrap();
+    let newer = store.claim(&tenant, &session, "two").await.unwrap();
+    assert!(newer > older);
+    for stale in [Some(older), None] {
+        let stream = Stream::Session(session.clone());
+        let found = conflict(store.commit(batch(under(stale))).await);
+        assert_eq!(found, Conflict::StaleFence { stream });
+    }
+    store.commit(batch(under(Some(newer)))).await.unwrap();
+    assert_eq!(store.last_seq(&tenant, &Stream::Session(session)).unwrap(), 2);
+}
+
+async fn batches_together_fail_apart(store: &Store) {
+    let tenant = TenantId::local();
+    let commits = (0..40_u8).map(|n| {
+        let mut append = append(&tenant, &id(n), vec![created(), said("x")]);
+        // Every fourth is wrong about the place.
+        append.expected_seq = Some(u64::from(n % 4 == 3));
+        let bucket = bucket("local", "all");
+        let change = MemoryChange::Increment(1);
+        let write = MemoryWrite { bucket, key: "count".into(), change };
+        let batch = Batch { appends: vec![append], memory: vec![write], ..Batch::default() };
+        store.commit(batch)
+    });
+    let results = join_all(commits).await;
+    for (n, result) in results.iter().enumerate() {
+        let stream = Stream::Session(id(u8::try_from(n).unwrap()));
+        let stored = store.last_seq(&tenant, &stream).unwrap();
+        assert_eq!((result.is_ok(), stored), if n % 4 == 3 { (false, 0) } else { (true, 2) });
+    }
+    let count = store.memory_get(&bucket("local", "all"), "count").unwrap().unwrap();
+    assert_eq!(count, b"30", "a failed batch leaves no memory behind");
+}
+
+async fn join_all<F: Future + Send>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut futures: Vec<_> = futures.map(Box::pin).collect();
+    let mut done: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(move |context| {
+        for (future, done) in futures.iter_mut().zip(&mut done) {
+            if done.is_none()
+                && let std::task::Poll::Ready(output) = future.as_mut().poll(context)
+            {
+                *done = Some(output);
+            }
+        }
+        if done.iter().all(Option::is_some) {
+            std::task::Poll::Ready(done.iter_mut().map(|done| done.take().unwrap()).collect())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await
+}
+
+pub(crate) fn bucket(of: &str, owner: &str) -> BucketId {
+    BucketId { tenant: tenant(of), scope: Scope::User, owner: owner.into() }
+}
+
+fn write(bucket: &BucketId, key: &str, change: MemoryChange) -> MemoryWrite {
+    MemoryWrite { bucket: bucket.clone(), key: key.into(), change }
+}
+
+async fn memory_changes_with_its_events(store: &Store) {
+    let mine = bucket("local", "ann");
+    let commit = |memory, expected_seq| {
+        let append = append(&TenantId::local(), &id(1), vec![said("x")]);
+        let appends = vec![Append { expected_seq, ..append }];
+        store.commit(Batch { appends, memory, ..Batch::default() })
+    };
+    let set = |key: &str, value: &str| write(&mine, key, MemoryChange::Set(value.into()));
+    let add = |key: &str, by| write(&mine, key, MemoryChange::Increment(by));
+    commit(vec![set("a", "12345"), set("b", "x"), set("b", "xyz")], Some(0)).await.unwrap();
+    assert_eq!(store.memory_get(&mine, "b").unwrap().unwrap(), b"xyz");
+    assert_eq!(store.memory_bytes_used(&mine).unwrap(), 10);
+
+    conflict(commit(vec![set("a", "lost")], Some(0)).await);
+    let counted = commit(vec![add("n", 5), add("n", -7)], None).await.unwrap();
+    assert_eq!(counted.counters, [5, -2]);
+    assert_eq!(store.memory_get(&mine, "n").unwrap().unwrap(), b"-2");
+    for refused in [add("b", 1), add("n", i64::MIN)] {
+        let result = commit(vec![set("a", "lost"), refused], None).await;
+        assert!(matches!(result, Err(Error::NotANumber { .. })), "{result:?}");
+    }
+    assert_eq!(store.memory_get(&mine, "a").unwrap().unwrap(), b"12345");
+    assert_eq!(store.last_seq(&TenantId::local(), &Stream::Session(id(1))).unwrap(), 2);
+
+    let delete = |key| write(&mine, key, MemoryChange::Delete);
+    commit(vec![delete("a"), delete("n"), delete("never")], None).await.unwrap();
+    assert!(!store.memory_exists(&mine, "a").unwrap() && store.memory_exists(&mine, "b").unwrap());
+    assert_eq!(store.memory_bytes_used(&mine).unwrap(), 4);
+}
+
+async fn keys_come_in_pages(store: &Store) {
+    let mine = bucket("local", "ann");
+    let keys: Vec<String> = (0..25).map(|n| format!("k{n:02}ä")).collect();
+    let memory = keys.iter().map(|key| write(&mine, key, MemoryChange::Set(vec![]))).collect();
+    store.commit(Batch { memory, ..Batch::default() }).await.unwrap();
+    for size in [1, 7, 25, 100] {
+        let (mut seen, mut cursor) = (vec![], None::<String>);
+        loop {
+            let page = store.memory_keys(&mine, cursor.as_deref(), size).unwrap();
+            seen.extend(page.keys);
+            cursor = page.cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, keys, "in pages of {size}");
+    }
+}
+
+async fn blobs_are_kept_by_digest(store: &Store) {
+    let bytes = vec![7; 100_000];
+    let blobs = vec![BlobWrite { tenant: tenant("one"), bytes: bytes.clone() }; 2];
+    store.commit(Batch { blobs, ..Batch::default() }).await.unwrap();
+    let digest = Digest::of(&bytes);
+    assert_eq!(store.blob(&tenant("one"), &digest).unwrap().unwrap(), bytes);
+    assert_eq!(store.blob(&tenant("two"), &digest).unwrap(), None);
+    assert_eq!(store.blob(&tenant("one"), &Digest::of(b"other")).unwrap(), None);
+}
+
+async fn tenants_are_apart(store: &Store) {
+    let (mine, other, session) = (tenant("one"), tenant("two"), id(1));
+    let stream = Stream::Session(session.clone());
+    let written = vec![created(), said(&"long ".repeat(2_000))];
+    store.commit(batch(append(&mine, &session, written))).await.unwrap();
+    let memory = vec![write(&bucket("one", "ann"), "k", MemoryChange::Set(b"v".to_vec()))];
+    store.commit(Batch { memory, ..Batch::default() }).await.unwrap();
+    let put = store.inbox_put(&mine, &session, Timestamp(1), "{}".into()).await.unwrap();
+
+    assert!(store.read(&other, &stream, 1, 10).unwrap().is_empty());
+    assert!(store.sessions(&other, None, 10).unwrap().is_empty());
+    assert!(store.inbox(&other, &session).unwrap().is_empty());
+    assert_eq!(store.memory_get(&bucket("two", "ann"), "k").unwrap(), None);
+    assert!(store.memory_keys(&bucket("two", "ann"), None, 10).unwrap().keys.is_empty());
+    assert_eq!(store.resolve_session(&other, session.as_str()).unwrap(), Resolved::None);
+    // A foreign session and one that is nowhere are told apart by nothing.
+    let foreign = store.inbox_put(&other, &session, Timestamp(1), "{}".into()).await.unwrap_err();
+    let nowhere = store.inbox_put(&other, &id(9), Timestamp(1), "{}".into()).await.unwrap_err();
+    assert_eq!(format!("{foreign:?}"), format!("{nowhere:?}"));
+    let foreign = store.session(&other, &session).unwrap_err();
+    assert_eq!(format!("{foreign:?}"), format!("{nowhere:?}"));
+    // The same id is another session in another tenant, and claiming it fences nobody.
+    store.claim(&other, &session, "thief").await.unwrap();
+    store.commit(batch(append(&mine, &session, vec![said("mine")]))).await.unwrap();
+    assert_eq!(store.inbox(&mine, &session).unwrap()[0].id, put);
+    assert_eq!(store.last_seq(&other, &stream).unwrap(), 0);
+}
+
+async fn sessions_are_listed_and_found(store: &Store) {
+    let local = TenantId::local();
+    let ids: Vec<SessionId> = ["ab10", "ab20", "cd00"]
+        .map(|start| format!("{start}{}", "0".repeat(28)).parse().unwrap())
+        .to_vec();
+    for (n, session) in ids.iter().enumerate() {
+        let mut append = append(&local, session, vec![created()]);
+        append.user = if n == 2 { "bob" } else { "ann" }.parse().unwrap();
+        append.events[0].at = Timestamp(100 + n as u64);
+        store.commit(batch(append)).await.unwrap();
+    }
+    let lines = format!("\n  fix the {}\nsecond line", "very ".repeat(40));
+    let run = RunId(1);
+    let bodies = vec![said(&lines), Body::RunStarted { run }];
+    store.commit(batch(append(&local, &ids[0], bodies))).await.unwrap();
+    let row = store.session(&local, &ids[0]).unwrap();
+    assert_eq!(row.status.as_deref(), Some("running"));
+    assert_eq!(row.title.as_ref().map(|title| title.chars().count()), Some(80));
+    assert!(row.title.unwrap().starts_with("fix the very"));
+    assert_eq!((row.created_at, row.last_at), (Timestamp(100), Timestamp(1_000)));
+    let bodies = vec![said("again"), Body::RunCancelled { run }];
+    store.commit(batch(append(&local, &ids[0], bodies))).await.unwrap();
+    assert_eq!(store.session(&local, &ids[0]).unwrap().status.as_deref(), Some("cancelled"));
+
+    let listed = |user: Option<&str>| {
+        let user: Option<UserId> = user.map(|user| user.parse().unwrap());
+        let rows = store.sessions(&local, user.as_ref(), 10).unwrap();
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    let [a, b, c] = [0, 1, 2].map(|n: usize| ids[n].clone());
+    assert_eq!(listed(None), [a.clone(), c.clone(), b.clone()]);
+    assert_eq!(listed(Some("bob")), ids[2..]);
+    assert_eq!(listed(Some("eve")), []);
+    for (prefix, found) in [
+        ("c", Resolved::One(c.clone())),
+        (c.clone().as_str(), Resolved::One(c)),
+        ("ab2", Resolved::One(b.clone())),
+        ("ab", Resolved::Ambiguous(vec![a, b])),
+        ("ee", Resolved::None),
+        ("AB", Resolved::None),
+        ("%", Resolved::None),
+        ("ab' OR 1=1 --", Resolved::None),
+    ] {
+        assert_eq!(store.resolve_session(&local, prefix).unwrap(), found, "{prefix}");
+    }
+}
+
+async fn commands_are_done_once(store: &Store) {
+    let (tenant, session) = (TenantId::local(), id(1));
+    store.commit(batch(append(&tenant, &session, vec![created()]))).await.unwrap();
+    for command in [r#"{"a":1}"#, r#"{"a":2}"#] {
+        store.inbox_put(&tenant, &session, Timestamp(5), command.into()).await.unwrap();
+    }
+    let waiting = store.inbox(&tenant, &session).unwrap();
+    let commands: Vec<&str> = waiting.iter().map(|entry| entry.command.as_str()).collect();
+    assert_eq!(commands, [r#"{"a":1}"#, r#"{"a":2}"#]);
+    let done = || {
+        let inbox_done = vec![waiting[0].id.clone()];
+        let appends = vec![append(&tenant, &session, vec![said("x")])];
+        store.commit(Batch { appends, inbox_done, ..Batch::default() })
+    };
+    done().await.unwrap();
+    assert_eq!(conflict(done().await), Conflict::InboxDone);
+    assert_eq!(store.last_seq(&tenant, &Stream::Session(session.clone())).unwrap(), 2);
+    assert_eq!(store.inbox(&tenant, &session).unwrap(), waiting[1..]);
+}
+
+async fn later_is_durable_after_a_flush(store: &Store) {
+    let (tenant, session) = (TenantId::local(), id(1));
+    for _ in 0..100 {
+        store.commit_later(batch(append(&tenant, &session, vec![said("x")]))).await;
+    }
+    store.flush().await.unwrap();
+    assert_eq!(store.last_seq(&tenant, &Stream::Session(session.clone())).unwrap(), 100);
+    let wrong = Append { expected_seq: Some(7), ..append(&tenant, &session, vec![said("x")]) };
+    store.commit_later(batch(wrong)).await;
+    assert!(matches!(store.flush().await, Err(Error::Conflict(_))));
+    store.flush().await.unwrap();
+}
+
+async fn changes_are_seen(store: &Store) {
+    let before = store.data_version().unwrap();
+    assert_eq!(store.data_version().unwrap(), before);
+    store.commit(batch(append(&TenantId::local(), &id(1), vec![said("x")]))).await.unwrap();
+    assert_ne!(store.data_version().unwrap(), before);
+}

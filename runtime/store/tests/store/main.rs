@@ -1,0 +1,8 @@
+//! What holds on every store (`kit`), what holds on this one (`file`), and what is left of it when
+//! its process is killed (`crash`).
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod crash;
+mod file;
+mod kit;
