@@ -1,0 +1,288 @@
+//! What a guest's descriptor stands for.
+
+use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc, time::SystemTime};
+
+use cap_std::fs::{Dir, FileTypeExt as _, Metadata, MetadataExt as _};
+use ringfence_event::Access;
+
+use super::{CHUNK, FsError, FsResult, NewTime, OpenRoot};
+
+/// How much of a guest's path is kept: as much as a denial shows of it.
+const SHOWN: usize = 1024;
+
+/// A descriptor.
+#[derive(Clone, Debug)]
+pub enum Node {
+    /// `/`: holds the roots and nothing else.
+    Top,
+    /// A directory of a root.
+    Dir(DirNode),
+    /// A regular file.
+    File(FileNode),
+}
+
+impl Node {
+    /// The file behind it.
+    pub fn file(&self) -> FsResult<&FileNode> {
+        match self {
+            Self::File(file) => Ok(file),
+            Self::Dir(_) | Self::Top => Err(FsError::IsDirectory),
+        }
+    }
+
+    /// What it is, and its size and times.
+    pub fn stat(&self) -> FsResult<Stat> {
+        match self {
+            Self::Top => Ok(Stat::top()),
+            Self::Dir(node) => Ok(Stat::of(&node.dir.dir_metadata()?)),
+            Self::File(node) => Ok(Stat::of(&Metadata::from_file(&node.file)?)),
+        }
+    }
+
+    /// How far it may be used: reading, writing.
+    #[must_use]
+    pub fn access(&self) -> (bool, bool) {
+        match self {
+            Self::Top => (true, false),
+            Self::Dir(node) => (true, node.root.access() >= Access::Write),
+            Self::File(node) => (node.read, node.write),
+        }
+    }
+
+    /// Flushes it to the device.
+    pub fn sync(&self, data_only: bool) -> FsResult<()> {
+        match self {
+            Self::Top => Ok(()),
+            Self::Dir(node) => Ok(rustix::fs::fsync(&*node.dir).map_err(io::Error::from)?),
+            Self::File(node) if data_only => Ok(node.file.sync_data()?),
+            Self::File(node) => Ok(node.file.sync_all()?),
+        }
+    }
+}
+
+/// A directory beneath a root.
+#[derive(Clone, Debug)]
+pub struct DirNode {
+    root: Arc<OpenRoot>,
+    dir: Arc<Dir>,
+    /// How the guest came here, for denials; resolved by nobody.
+    path: Arc<str>,
+}
+
+impl DirNode {
+    pub(super) fn of_root(root: Arc<OpenRoot>) -> Self {
+        let path = format!("/{}", root.name()).into();
+        Self { dir: root.dir().clone(), root, path }
+    }
+
+    pub(super) fn child(&self, path: &str, file: File) -> Self {
+        Self {
+            root: self.root.clone(),
+            dir: Arc::new(Dir::from_std_file(file)),
+            path: self.path_of(path).into(),
+        }
+    }
+
+    pub(super) fn root(&self) -> &Arc<OpenRoot> {
+        &self.root
+    }
+
+    pub(super) fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// The guest's path of what lies at `path` below. It grows with each directory that is opened
+    /// below another, so it is cut: it serves denials only, and nothing is resolved by it.
+    pub(super) fn path_of(&self, path: &str) -> String {
+        if self.path.len() >= SHOWN {
+            return self.path.to_string();
+        }
+        let end = (0..=path.len().min(SHOWN)).rev().find(|end| path.is_char_boundary(*end));
+        format!("{}/{}", self.path, &path[..end.unwrap_or(0)])
+    }
+}
+
+/// An open regular file.
+#[derive(Clone, Debug)]
+pub struct FileNode {
+    root: Arc<OpenRoot>,
+    file: Arc<File>,
+    path: Arc<str>,
+    read: bool,
+    write: bool,
+}
+
+impl FileNode {
+    pub(super) fn new(dir: &DirNode, path: &str, file: File, read: bool, write: bool) -> Self {
+        let path = dir.path_of(path).into();
+        Self { root: dir.root.clone(), file: Arc::new(file), path, read, write }
+    }
+
+    pub(super) fn root(&self) -> &OpenRoot {
+        &self.root
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(super) fn may_write(&self) -> bool {
+        self.write
+    }
+
+    /// How many bytes there are from `offset` on: what a read is charged for, and no more.
+    pub fn left(&self, offset: u64) -> FsResult<u64> {
+        Ok(self.file.metadata()?.len().saturating_sub(offset))
+    }
+
+    /// Reads up to `length` bytes, at most [`CHUNK`], from `offset`. Empty: the end.
+    pub fn read_at(&self, length: u64, offset: u64) -> FsResult<Vec<u8>> {
+        if !self.read {
+            return Err(FsError::BadDescriptor);
+        }
+        let length = usize::try_from(length.min(CHUNK)).unwrap_or(0);
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while filled < length {
+            let position = offset.saturating_add(filled as u64);
+            match self.file.read_at(&mut bytes[filled..], position) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// Writes at most [`CHUNK`] bytes at `offset`; says how many.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> FsResult<u64> {
+        let bytes = &bytes[..bytes.len().min(CHUNK as usize)];
+        self.file.write_all_at(bytes, offset)?;
+        Ok(bytes.len() as u64)
+    }
+
+    /// Writes at most [`CHUNK`] bytes at the end; says how many.
+    pub fn append(&self, bytes: &[u8]) -> FsResult<u64> {
+        // The length is asked for each time: two handles of one call may append in turn.
+        self.write_at(bytes, self.file.metadata()?.len())
+    }
+
+    /// Cuts or extends it.
+    pub fn set_size(&self, size: u64) -> FsResult<()> {
+        Ok(self.file.set_len(size)?)
+    }
+
+    /// Sets its times.
+    pub fn set_times(&self, accessed: NewTime, modified: NewTime) -> FsResult<()> {
+        let mut times = std::fs::FileTimes::new();
+        let now = SystemTime::now();
+        let at = |time| match time {
+            NewTime::Keep => None,
+            NewTime::Now => Some(now),
+            NewTime::At(time) => Some(time),
+        };
+        if let Some(time) = at(accessed) {
+            times = times.set_accessed(time);
+        }
+        if let Some(time) = at(modified) {
+            times = times.set_modified(time);
+        }
+        Ok(self.file.set_times(times)?)
+    }
+}
+
+/// What kind of thing a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A character device.
+    CharacterDevice,
+    /// A block device.
+    BlockDevice,
+    /// Anything else.
+    Other,
+}
+
+impl Kind {
+    pub(super) fn of(kind: cap_std::fs::FileType) -> Self {
+        if kind.is_file() {
+            Self::File
+        } else if kind.is_dir() {
+            Self::Directory
+        } else if kind.is_symlink() {
+            Self::Link
+        } else if kind.is_fifo() {
+            Self::Fifo
+        } else if kind.is_socket() {
+            Self::Socket
+        } else if kind.is_char_device() {
+            Self::CharacterDevice
+        } else if kind.is_block_device() {
+            Self::BlockDevice
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// What is known about a file without opening it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stat {
+    /// What it is.
+    pub kind: Kind,
+    /// Its size in bytes.
+    pub size: u64,
+    /// How many names it has.
+    pub links: u64,
+    /// When it was last looked at.
+    pub accessed: Option<SystemTime>,
+    /// When its bytes last changed.
+    pub modified: Option<SystemTime>,
+    /// When its bytes, name or rights last changed.
+    pub changed: Option<SystemTime>,
+    /// Which file it is: device and inode. Compared and hashed, never shown.
+    pub identity: (u64, u64),
+}
+
+impl Stat {
+    pub(super) fn top() -> Self {
+        Self {
+            kind: Kind::Directory,
+            size: 0,
+            links: 1,
+            accessed: None,
+            modified: None,
+            changed: None,
+            identity: (0, 0),
+        }
+    }
+
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            kind: Kind::of(metadata.file_type()),
+            size: metadata.len(),
+            links: metadata.nlink(),
+            accessed: metadata.accessed().ok().map(cap_std::time::SystemTime::into_std),
+            modified: metadata.modified().ok().map(cap_std::time::SystemTime::into_std),
+            changed: since_epoch(metadata.ctime(), metadata.ctime_nsec()),
+            identity: (metadata.dev(), metadata.ino()),
+        }
+    }
+}
+
+fn since_epoch(seconds: i64, nanoseconds: i64) -> Option<SystemTime> {
+    let seconds = u64::try_from(seconds).ok()?;
+    let nanoseconds = u32::try_from(nanoseconds).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(std::time::Duration::new(seconds, nanoseconds))
+}

@@ -1,0 +1,197 @@
+//! The one gate through which requests leave: permit, address, count, send. Knows no WASI types:
+//! the sandbox translates.
+
+mod address;
+mod body;
+mod connect;
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use http::{Request, Response, Uri, header};
+use ringfence_event::{Digest, TenantId, ToolName};
+use ringfence_policy::Permit;
+use url::Url;
+
+pub use address::is_public;
+pub use body::Body;
+use connect::{ConnectError, HttpClient};
+
+use crate::{DenialLog, Meter, meter::LimitReached};
+
+/// Why a request did not come back with a response.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The permit does not open it; the denial is recorded.
+    #[error("denied")]
+    Denied,
+    /// The name leads to no address that may be connected to; the denial is recorded.
+    #[error("address denied")]
+    AddressDenied,
+    /// A limit was met.
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
+    /// Not a URL.
+    #[error("not a URL")]
+    Url,
+    /// The name does not resolve.
+    #[error("the name does not resolve")]
+    Name,
+    /// Nobody answers at the address.
+    #[error("connection refused")]
+    Refused,
+    /// The other side, or the way there, took too long.
+    #[error("timed out")]
+    Timeout,
+    /// The other side is not who it should be, or speaks no TLS.
+    #[error("TLS failed")]
+    Tls,
+    /// The connection broke, or what came over it is no HTTP.
+    #[error("the connection broke")]
+    Broken,
+}
+
+/// How long to wait, each at most what the call has left.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timeouts {
+    /// For the response's head, connecting included.
+    pub head: Option<Duration>,
+    /// Between two parts of the response's body.
+    pub between: Option<Duration>,
+}
+
+/// The clients of this process: one a (tenant, tool, policy version, granted address), so that no
+/// connection is shared between tenants, a changed grant starts with none, and a request that is not
+/// granted an address never travels on a connection to it.
+#[derive(Default)]
+pub struct Clients(Mutex<HashMap<ClientKey, HttpClient>>);
+
+type ClientKey = (TenantId, ToolName, Digest, Option<IpAddr>);
+
+/// The most clients kept; past it all are dropped, and with them their idle connections.
+const CLIENTS: usize = 256;
+
+impl Clients {
+    fn client(&self, permit: &Permit, address: Option<IpAddr>) -> HttpClient {
+        let key = (permit.tenant().clone(), permit.tool().clone(), permit.version(), address);
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if clients.len() >= CLIENTS && !clients.contains_key(&key) {
+            clients.clear();
+        }
+        clients.entry(key).or_insert_with(|| HttpClient::new(address)).clone()
+    }
+}
+
+/// Headers by which some servers take one method for another: a permit for `GET` is for `GET`.
+const METHOD_OVERRIDES: [&str; 3] =
+    ["x-http-method-override", "x-http-method", "x-method-override"];
+
+/// The longest URL that is looked at. Servers take no more than this.
+const URL_BYTES: usize = 8 << 10;
+
+/// The gate of one call.
+#[derive(Clone)]
+pub struct Gate {
+    permit: Arc<Permit>,
+    clients: Arc<Clients>,
+    meter: Arc<Meter>,
+    denials: Arc<DenialLog>,
+}
+
+/// A request that the permit opens, on its way.
+pub struct Admitted {
+    gate: Gate,
+    client: HttpClient,
+    method: String,
+    url: Url,
+    request: Request<Body>,
+}
+
+impl Gate {
+    pub(crate) fn new(
+        permit: Arc<Permit>,
+        clients: Arc<Clients>,
+        meter: Arc<Meter>,
+        denials: Arc<DenialLog>,
+    ) -> Self {
+        Self { permit, clients, meter, denials }
+    }
+
+    /// Checks a request against the permit and the limits. What is sent is built from the URL that
+    /// was checked, not from what the guest wrote.
+    pub fn admit(&self, mut request: Request<Body>) -> Result<Admitted, HttpError> {
+        self.meter.request()?; // before anything is looked at: a flood of refused ones has its limit too
+        let method = request.method().as_str().to_owned();
+        let text = request.uri().to_string();
+        if text.len() > URL_BYTES {
+            return Err(HttpError::Url);
+        }
+        let url = Url::parse(&text).map_err(|_| {
+            self.denials.record(self.permit.deny_url(&method, &text));
+            HttpError::Url
+        })?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(HttpError::Url);
+        }
+        let pass = self.permit.http(&method, &url).map_err(|denial| {
+            self.denials.record(denial);
+            HttpError::Denied
+        })?;
+        *request.uri_mut() = url.as_str().parse::<Uri>().map_err(|_| HttpError::Url)?;
+        let headers = request.headers_mut();
+        headers.remove(header::HOST); // the client sets it from the URL
+        for name in METHOD_OVERRIDES {
+            headers.remove(name);
+        }
+        headers.remove(header::ACCEPT_ENCODING); // bodies come as they are: what is counted is what is read
+        self.meter.send(head_bytes(&request))?;
+        let client = self.clients.client(&self.permit, pass.address);
+        Ok(Admitted { gate: self.clone(), client, method, url, request })
+    }
+}
+
+impl Admitted {
+    /// Sends it and waits for the response's head.
+    pub async fn send(self, timeouts: Timeouts) -> Result<Response<Body>, HttpError> {
+        let Self { gate, client, method, url, request } = self;
+        let request = request.map(|body| body::counted_out(body, gate.meter.clone()));
+        let response = client.request(request);
+        let response = match timeouts.head {
+            None => response.await,
+            Some(head) => {
+                tokio::time::timeout(head, response).await.map_err(|_| HttpError::Timeout)?
+            }
+        };
+        let response = response.map_err(|error| {
+            if let Some(limit) = gate.meter.stopped() {
+                return HttpError::Limit(LimitReached(limit));
+            }
+            match connect::cause(&error) {
+                Some(ConnectError::Forbidden) => {
+                    gate.denials.record(gate.permit.deny_address(&method, &url));
+                    HttpError::AddressDenied
+                }
+                Some(ConnectError::Name) => HttpError::Name,
+                Some(ConnectError::Refused) => HttpError::Refused,
+                Some(ConnectError::Tls) => HttpError::Tls,
+                None => HttpError::Broken,
+            }
+        })?;
+        gate.meter.receive(headers_bytes(response.headers()))?;
+        Ok(response.map(|body| body::counted_in(body, gate.meter.clone(), timeouts.between)))
+    }
+}
+
+/// What the head of a request takes on the wire, to within the version's spelling.
+fn head_bytes<T>(request: &Request<T>) -> u64 {
+    let line = request.method().as_str().len() + request.uri().to_string().len() + 12;
+    line as u64 + headers_bytes(request.headers())
+}
+
+fn headers_bytes(headers: &http::HeaderMap) -> u64 {
+    headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum()
+}

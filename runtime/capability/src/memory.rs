@@ -1,0 +1,207 @@
+//! Memory buckets: what the driver fills in, and the writes of one call, which land together with
+//! its outcome or not at all.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ringfence_event::{Access, Scope};
+use ringfence_policy::Permit;
+
+use crate::{DenialLog, Meter, cost, meter::LimitReached};
+
+/// A future as a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The most bytes of a key.
+pub const KEY_BYTES: usize = 256;
+
+/// The keys of one page of [`Buckets::keys`].
+pub const PAGE: usize = 256;
+
+/// The memory of one tenant, user, agent and session, behind the buckets' names. The driver fills
+/// it in over the store: bound to the call's session, agent, user and tenant when the call is made,
+/// so that nothing a guest says can name another's.
+pub trait Buckets: Send + Sync {
+    /// The value of a key.
+    fn get<'a>(
+        &'a self,
+        scope: Scope,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, Unavailable>>;
+
+    /// Up to [`PAGE`] keys after `after`, in order.
+    fn keys<'a>(
+        &'a self,
+        scope: Scope,
+        after: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<String>, Unavailable>>;
+}
+
+/// The store did not answer. The reason is the host's to log, not the guest's to see.
+#[derive(Debug, thiserror::Error)]
+#[error("memory is not available")]
+pub struct Unavailable;
+
+/// Why an act on a bucket did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryError {
+    /// The permit does not open it; the denial is recorded.
+    #[error("denied")]
+    Denied,
+    /// A limit was met.
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
+    /// The store did not answer.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The key is empty or longer than [`KEY_BYTES`].
+    #[error("a key is 1 to 256 bytes")]
+    Key,
+    /// The value under the key is not a number in decimal digits.
+    #[error("the value is not a number")]
+    NotANumber,
+}
+
+/// One change of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The key has this value.
+    Set(Vec<u8>),
+    /// The key is gone.
+    Delete,
+}
+
+/// What a call wrote: to be committed with its outcome.
+pub type Writes = BTreeMap<(Scope, String), Change>;
+
+/// The memory of one call: what is stored, under what this call has written.
+pub struct Memory {
+    permit: Arc<Permit>,
+    buckets: Arc<dyn Buckets>,
+    meter: Arc<Meter>,
+    denials: Arc<DenialLog>,
+    writes: Mutex<Writes>,
+}
+
+impl Memory {
+    pub(crate) fn new(
+        permit: Arc<Permit>,
+        buckets: Arc<dyn Buckets>,
+        meter: Arc<Meter>,
+        denials: Arc<DenialLog>,
+    ) -> Self {
+        Self { permit, buckets, meter, denials, writes: Mutex::default() }
+    }
+
+    /// Opens a bucket by name.
+    pub fn open(&self, name: &str) -> Result<Scope, MemoryError> {
+        self.meter.charge(cost::BUCKET_CALL)?;
+        self.permit.bucket(name, Access::Read).map_err(|denial| self.deny(denial))
+    }
+
+    /// The value of a key.
+    pub async fn get(&self, scope: Scope, key: &str) -> Result<Option<Vec<u8>>, MemoryError> {
+        self.meter.charge(cost::BUCKET_CALL)?;
+        check_key(key)?;
+        let written = self.writes().get(&(scope, key.to_owned())).cloned();
+        let value = match written {
+            Some(Change::Set(value)) => Some(value),
+            Some(Change::Delete) => None,
+            None => self.buckets.get(scope, key).await?,
+        };
+        if let Some(value) = &value {
+            self.meter.read(value.len() as u64)?;
+        }
+        Ok(value)
+    }
+
+    /// Sets a key.
+    pub fn set(&self, scope: Scope, key: &str, value: Vec<u8>) -> Result<(), MemoryError> {
+        self.meter.charge(cost::BUCKET_CALL)?;
+        self.check_write(scope)?;
+        check_key(key)?;
+        self.meter.store((key.len() + value.len()) as u64)?;
+        self.writes().insert((scope, key.to_owned()), Change::Set(value));
+        Ok(())
+    }
+
+    /// Removes a key; nothing happens if there is none.
+    pub fn delete(&self, scope: Scope, key: &str) -> Result<(), MemoryError> {
+        self.meter.charge(cost::BUCKET_CALL)?;
+        self.check_write(scope)?;
+        check_key(key)?;
+        self.meter.store(key.len() as u64)?;
+        self.writes().insert((scope, key.to_owned()), Change::Delete);
+        Ok(())
+    }
+
+    /// Adds to the number under a key, which counts as 0 where there is none.
+    pub async fn increment(&self, scope: Scope, key: &str, delta: u64) -> Result<u64, MemoryError> {
+        let number = match self.get(scope, key).await? {
+            None => 0,
+            Some(value) => std::str::from_utf8(&value)
+                .ok()
+                .and_then(|text| text.parse::<u64>().ok())
+                .ok_or(MemoryError::NotANumber)?,
+        };
+        let sum = number.saturating_add(delta);
+        self.set(scope, key, sum.to_string().into_bytes())?;
+        Ok(sum)
+    }
+
+    /// A page of keys after `after`, in order, as this call sees them; and the key after which the
+    /// next page goes on, if there is one. A page may be empty and yet be followed by another.
+    pub async fn keys(
+        &self,
+        scope: Scope,
+        after: Option<&str>,
+    ) -> Result<(Vec<String>, Option<String>), MemoryError> {
+        self.meter.charge(cost::BUCKET_CALL)?;
+        let stored = self.buckets.keys(scope, after).await?;
+        let next = if stored.len() >= PAGE { stored.last().cloned() } else { None };
+        let mut keys: BTreeSet<String> = stored.into_iter().collect();
+        for ((of, key), change) in self.writes().iter() {
+            let on_page = *of == scope
+                && after.is_none_or(|after| key.as_str() > after)
+                && next.as_ref().is_none_or(|next| key <= next);
+            if on_page {
+                match change {
+                    Change::Set(_) => keys.insert(key.clone()),
+                    Change::Delete => keys.remove(key),
+                };
+            }
+        }
+        self.meter.read(keys.iter().map(|key| key.len() as u64).sum())?;
+        Ok((keys.into_iter().collect(), next))
+    }
+
+    /// Takes what was written.
+    #[must_use]
+    pub fn take_writes(&self) -> Writes {
+        std::mem::take(&mut *self.writes())
+    }
+
+    fn writes(&self) -> std::sync::MutexGuard<'_, Writes> {
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_write(&self, scope: Scope) -> Result<(), MemoryError> {
+        match self.permit.bucket(scope.as_str(), Access::Write) {
+            Ok(_) => Ok(()),
+            Err(denial) => Err(self.deny(denial)),
+        }
+    }
+
+    fn deny(&self, denial: ringfence_event::Denial) -> MemoryError {
+        self.denials.record(denial);
+        MemoryError::Denied
+    }
+}
+
+fn check_key(key: &str) -> Result<(), MemoryError> {
+    if (1..=KEY_BYTES).contains(&key.len()) { Ok(()) } else { Err(MemoryError::Key) }
+}

@@ -1,0 +1,135 @@
+//! From a permit to what it opens.
+
+use std::{path::PathBuf, sync::Arc};
+
+use ringfence_event::{Denial, Timestamp, Usage};
+use ringfence_policy::Permit;
+
+use crate::{
+    ambient::Clock,
+    denials::DenialLog,
+    fs::{Files, OpenRoot, Roots},
+    http::{Clients, Gate},
+    memory::{Buckets, Memory, Writes},
+    meter::Meter,
+};
+
+/// What outlives single calls: root handles and HTTP clients. One a process.
+#[derive(Clone, Default)]
+pub struct Host {
+    roots: Arc<Roots>,
+    clients: Arc<Clients>,
+}
+
+/// A granted root that cannot be opened: the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open {path}, granted as root `{root}`")]
+pub struct OpenError {
+    /// The root.
+    pub root: String,
+    /// Its path on the host.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub source: std::io::Error,
+}
+
+impl Host {
+    /// A host that has opened nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens what a permit opens, for one call that starts at `start`, draws its random bytes from
+    /// `seed` and has this memory. The permit is used up.
+    pub fn open(
+        &self,
+        permit: Permit,
+        start: Timestamp,
+        seed: u64,
+        buckets: Arc<dyn Buckets>,
+    ) -> Result<Opened, OpenError> {
+        let permit = Arc::new(permit);
+        let mut roots = Vec::with_capacity(permit.roots().len());
+        for root in permit.roots() {
+            let dir = self.roots.handle(&root.path).map_err(|source| OpenError {
+                root: root.name.to_string(),
+                path: root.path.clone(),
+                source,
+            })?;
+            roots.push(Arc::new(OpenRoot::new(root.name.clone(), root.access, dir)));
+        }
+        let meter = Arc::new(Meter::new(*permit.limits()));
+        let denials = Arc::new(DenialLog::default());
+        let clock = Clock::new(start, permit.effect());
+        Ok(Opened {
+            files: Files::new(permit.clone(), roots, meter.clone(), denials.clone()),
+            gate: Gate::new(permit.clone(), self.clients.clone(), meter.clone(), denials.clone()),
+            memory: Arc::new(Memory::new(permit.clone(), buckets, meter.clone(), denials.clone())),
+            clock,
+            seed,
+            permit,
+            meter,
+            denials,
+        })
+    }
+}
+
+/// What one call holds.
+pub struct Opened {
+    /// The files.
+    pub files: Files,
+    /// The way to the network.
+    pub gate: Gate,
+    /// The memory.
+    pub memory: Arc<Memory>,
+    clock: Clock,
+    seed: u64,
+    permit: Arc<Permit>,
+    meter: Arc<Meter>,
+    denials: Arc<DenialLog>,
+}
+
+impl Opened {
+    /// The permit it was opened with.
+    #[must_use]
+    pub fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
+    /// The call's meter.
+    #[must_use]
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// The call's clock.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Where the call's random bytes come from.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Records that an address or a name was asked for: no socket is open in this version.
+    pub fn deny_socket(&self, address: &str) {
+        self.denials.record(self.permit.deny_socket(address));
+    }
+
+    /// Records that configuration was asked for: none is open in this version.
+    pub fn deny_config(&self, key: &str) {
+        self.denials.record(self.permit.deny_config(key));
+    }
+
+    /// Closes everything. What is left is what was denied, written and spent; `fuel_left` is the
+    /// engine's last count.
+    #[must_use]
+    pub fn close(self, fuel_left: Option<u64>) -> (Vec<Denial>, Writes, Usage) {
+        (self.denials.take(), self.memory.take_writes(), self.meter.usage(fuel_left))
+    }
+}

@@ -1,0 +1,24 @@
+//! `wasi:config`: linked, and shut in this version.
+
+use wasmtime::Result;
+
+use crate::{bindings::wasi::config::store, state::State};
+
+impl State {
+    fn shut_config(&self, key: &str) -> store::Error {
+        if let Some(opened) = &self.opened {
+            opened.deny_config(key);
+        }
+        store::Error::Upstream("denied".to_owned())
+    }
+}
+
+impl store::Host for State {
+    fn get(&mut self, key: String) -> Result<std::result::Result<Option<String>, store::Error>> {
+        Ok(Err(self.shut_config(&key)))
+    }
+
+    fn get_all(&mut self) -> Result<std::result::Result<Vec<(String, String)>, store::Error>> {
+        Ok(Err(self.shut_config("*")))
+    }
+}

@@ -1,0 +1,268 @@
+//! One call: a fresh store, its budget, and one of the ends a call can have.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use futures_util::FutureExt;
+use ringfence_capability::{Meter, Opened, memory::Writes};
+use ringfence_event::{
+    CallId, Denial, FunctionName, IdempotencyKey, Limit, Note, Outcome, Timestamp, Usage,
+    neutralise,
+};
+use tokio::sync::SemaphorePermit;
+use wasmtime::{
+    CallHook, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, component::ResourceTableError,
+};
+
+use crate::{Cancel, Tool, bindings, convert, state::State};
+
+/// What to call.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Its id.
+    pub id: CallId,
+    /// Its idempotency key.
+    pub key: IdempotencyKey,
+    /// The function; the permit is for it.
+    pub function: FunctionName,
+    /// Its arguments, one JSON object, checked against the schema.
+    pub arguments: String,
+    /// When it starts.
+    pub start: Timestamp,
+}
+
+/// Hears what a call says while it runs. Called on the call's own thread, so it must not wait.
+pub trait Sink: Send + Sync {
+    /// A note, already counted against the call's limits, control characters neutralised.
+    fn note(&self, note: Note);
+}
+
+/// Hears nothing.
+pub(crate) struct NoSink;
+
+impl Sink for NoSink {
+    fn note(&self, _: Note) {}
+}
+
+/// What is left of a call.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it asked for and did not get.
+    pub denials: Vec<Denial>,
+    /// What it cost.
+    pub usage: Usage,
+    /// What it wrote to memory, to be committed with the outcome. Empty unless the tool itself
+    /// ended the call: a call that was stopped leaves memory as it was.
+    pub writes: Writes,
+}
+
+impl Tool {
+    /// Makes one call in a fresh instance and returns when it is over, with one outcome. Dropping
+    /// the future ends the call too; nobody then learns how it went.
+    pub async fn run(
+        &self,
+        opened: Opened,
+        call: Call,
+        cancel: &Cancel,
+        sink: Arc<dyn Sink>,
+    ) -> Ended {
+        let began = Instant::now();
+        let permit = opened.permit();
+        if permit.component() != self.digest() || *permit.function() != call.function {
+            let message = "the permit is for another component or function".to_owned();
+            let (outcome, (denials, writes, usage)) =
+                (Outcome::HostError { message }, opened.close(None));
+            return Ended { outcome, denials, usage, writes };
+        }
+        let meter = opened.meter().clone();
+        let clock = opened.clock();
+        let (function, arguments) = (call.function.clone(), call.arguments.clone());
+        let seed = opened.seed();
+        let state = State::new(Some(opened), meter.clone(), clock, seed, Some(call), sink);
+        let mut running = Running::new(self, state, meter);
+        let ended = running
+            .drive(cancel, async |instance, mut store| {
+                let tools = instance.ringfence_tool_tools();
+                let returned = tools.call_call(&mut store, function.as_str(), &arguments).await?;
+                let (left, meter) = (store.get_fuel()?, &store.data().meter);
+                meter.look(left);
+                meter.go_on()?;
+                meter.output(convert::output_bytes(&returned))?;
+                Ok(returned)
+            })
+            .await;
+        running.close(ended, began)
+    }
+}
+
+/// A store in which a component runs. It outlives the future of the call, so that what was spent
+/// can be read after the future was dropped.
+pub(crate) struct Running<'a> {
+    tool: &'a Tool,
+    store: Store<State>,
+    meter: Arc<Meter>,
+    /// Its place in the pool, given back after the store: the instance is in there.
+    slot: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Running<'a> {
+    pub(crate) fn new(tool: &'a Tool, state: State, meter: Arc<Meter>) -> Self {
+        let limits = *meter.limits();
+        let mut store = Store::new(tool.engine().wasmtime(), state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(usize::try_from(limits.lift).unwrap_or(usize::MAX));
+        store.set_max_component_handles(usize::try_from(limits.handles).unwrap_or(usize::MAX));
+        Self { tool, store, meter, slot: None }
+    }
+
+    /// Instantiates the component and does `act` with it, until that is done, the time is up, or
+    /// somebody cancels.
+    pub(crate) async fn drive<T>(
+        &mut self,
+        cancel: &Cancel,
+        act: impl AsyncFnOnce(&bindings::Tool, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, Outcome> {
+        let limits = *self.meter.limits();
+        let deadline = Instant::now() + limits.time();
+        let timer = tokio::time::sleep_until(deadline.into());
+        let engine = self.tool.engine();
+        let _attached = cancel.attach(engine.pulse().clone());
+        if let Err(error) = arm(&mut self.store, cancel, &self.meter, deadline) {
+            return Err(self.stopped(&error, cancel));
+        }
+        let pre = self.tool.pre();
+        let (store, slot) = (&mut self.store, &mut self.slot);
+        let called = async move {
+            // A full pool is an error, not a wait, so the wait is here; it counts as the call's time.
+            *slot = Some(engine.slots().acquire().await?);
+            let instance = pre.instantiate_async(&mut *store).await?;
+            act(&instance, store).await
+        };
+        let ended = tokio::select! {
+            biased;
+            () = cancel.requested() => None,
+            ended = AssertUnwindSafe(called).catch_unwind() => Some(ended),
+            () = timer => { self.meter.stop(Limit::Time); None }
+        };
+        match ended {
+            Some(Ok(Ok(value))) => Ok(value),
+            Some(Ok(Err(error))) => Err(self.stopped(&error, cancel)),
+            Some(Err(_panic)) => {
+                Err(Outcome::HostError { message: "a host function panicked".to_owned() })
+            }
+            None => Err(match self.meter.stopped() {
+                Some(limit) if !cancel.is_requested() => Outcome::LimitReached { limit },
+                _ => Outcome::Cancelled,
+            }),
+        }
+    }
+
+    /// Why the engine stopped the call.
+    fn stopped(&self, error: &wasmtime::Error, cancel: &Cancel) -> Outcome {
+        if cancel.is_requested() && error.is::<CancelRequested>() {
+            return Outcome::Cancelled;
+        }
+        if let Some(limit) = self.meter.stopped().or_else(|| limit_of(error)) {
+            return Outcome::LimitReached { limit };
+        }
+        if error.is::<PoolConcurrencyLimitError>() {
+            return Outcome::HostError { message: "there is no room for another call".to_owned() };
+        }
+        let exited = error.downcast_ref::<wasmtime_wasi::I32Exit>();
+        let message = match (error.downcast_ref::<Trap>(), exited) {
+            (_, Some(exit)) => format!("the guest exited with code {}", exit.0),
+            (Some(trap), None) => trap.to_string(),
+            (None, None) => error.root_cause().to_string(),
+        };
+        let last_words = self.store.data().last_words.text();
+        let message = if last_words.is_empty() {
+            message
+        } else {
+            format!("{message}; its last words: {}", neutralise(&last_words))
+        };
+        Outcome::Trapped { message }
+    }
+
+    fn close(mut self, ended: Result<convert::Returned, Outcome>, began: Instant) -> Ended {
+        let fuel_left = self.store.get_fuel().ok();
+        let peak = self.store.data().limiter.peak();
+        let emitted = std::mem::take(&mut self.store.data_mut().emitted);
+        let opened = self.store.data_mut().opened.take();
+        // The slot, the handles and whatever still waits for the network go before anybody hears
+        // of the outcome.
+        drop(self.store);
+        drop(self.slot);
+        let (denials, writes, mut usage) =
+            opened.map(|opened| opened.close(fuel_left)).unwrap_or_default();
+        usage.memory_peak_bytes = peak;
+        usage.wall_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let (outcome, writes) = match ended {
+            Ok(returned) => (convert::outcome(returned, emitted), writes),
+            Err(outcome) => (outcome, Writes::default()),
+        };
+        Ended { outcome, denials, usage, writes }
+    }
+}
+
+/// Fuel, epoch and the meter's hook.
+fn arm(
+    store: &mut Store<State>,
+    cancel: &Cancel,
+    meter: &Arc<Meter>,
+    deadline: Instant,
+) -> wasmtime::Result<()> {
+    store.set_fuel(meter.limits().fuel)?;
+    store.set_epoch_deadline(1);
+    let (cancel, of_epoch) = (cancel.clone(), meter.clone());
+    store.epoch_deadline_callback(move |_| {
+        of_epoch.interrupted();
+        if cancel.is_requested() {
+            return Err(CancelRequested.into());
+        }
+        if Instant::now() >= deadline {
+            return Err(of_epoch.stop(Limit::Time).into());
+        }
+        Ok(UpdateDeadline::Yield(1))
+    });
+    store.call_hook(|mut store, hook| {
+        match hook {
+            CallHook::CallingHost => {
+                let left = store.get_fuel()?;
+                store.data().meter.enter(left)?;
+            }
+            CallHook::ReturningFromHost => {
+                let left = store.get_fuel()?;
+                let left = store.data().meter.leave(left)?;
+                store.set_fuel(left)?;
+            }
+            CallHook::CallingWasm | CallHook::ReturningFromWasm => {}
+        }
+        Ok(())
+    });
+    Ok(())
+}
+
+/// The epoch's answer to a guest that was cancelled.
+#[derive(Debug, thiserror::Error)]
+#[error("cancelled")]
+struct CancelRequested;
+
+/// The limit behind an error of the engine's own.
+fn limit_of(error: &wasmtime::Error) -> Option<Limit> {
+    if let Some(Trap::OutOfFuel) = error.downcast_ref::<Trap>() {
+        return Some(Limit::Fuel);
+    }
+    if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+        return Some(Limit::Handles);
+    }
+    // The engine has no type for these two, so its words have to do; tests hold them.
+    let words = error.root_cause().to_string();
+    if words.contains("store handle limit exceeded") {
+        Some(Limit::Handles)
+    } else if words.contains("fuel allocated for hostcalls has been exhausted") {
+        Some(Limit::Lift)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,162 @@
+//! Memory buckets: seen by the call at once, by others only when it ended by itself.
+
+use ringfence_capability::memory::Change;
+use ringfence_event::{DenialCode, Effect, FileOwner, Limit, Outcome, Scope};
+use ringfence_sandbox::Ended;
+use serde_json::{Value, json};
+
+use crate::support::{Scene, text};
+
+fn scene(effect: Effect) -> Scene {
+    let scene = Scene::new(effect)
+        .needs("[needs.memory.user]\naccess = \"write\"")
+        .grants("memory.user = \"write\"");
+    let before = [("city", "Potsdam"), ("count", "41"), ("word", "x"), ("gone", "soon")];
+    for (key, value) in before {
+        scene.stored.0.lock().unwrap().insert((Scope::User, key.into()), value.into());
+    }
+    scene
+}
+
+async fn acts(scene: &Scene, acts: Value, end: &str) -> Ended {
+    scene.run("memory", json!({ "scope": "user", "acts": acts, "end": end })).await
+}
+
+#[tokio::test]
+async fn a_call_sees_its_own_writes_over_what_is_stored() {
+    let scene = scene(Effect::Unsafe);
+    for (tried, said) in [
+        (json!([{ "get": "city" }]), "Potsdam"),
+        (json!([{ "get": "nothing" }]), "none"),
+        (json!([{ "set": ["city", "Jena"] }, { "get": "city" }]), "set; Jena"),
+        (
+            json!([{ "delete": "city" }, { "get": "city" }, { "exists": "city" }]),
+            "deleted; none; false",
+        ),
+        (json!([{ "increment": ["count", 1] }, { "increment": ["count", 2] }]), "42; 44"),
+        (json!([{ "increment": ["fresh", 5] }]), "5"),
+        (json!(["list"]), "city,count,gone,word"),
+        (
+            json!([{ "set": ["new", "1"] }, { "delete": "gone" }, "list"]),
+            "set; deleted; city,count,new,word",
+        ),
+        (json!([{ "get-many": ["city", "nothing", "word"] }]), "Potsdam,none,x"),
+        (json!([{ "increment": ["word", 1] }]), "error: memory: the value is not a number"),
+        (json!([{ "get": "" }]), "error: memory: a key is 1 to 256 bytes"),
+    ] {
+        let ended = acts(&scene, tried.clone(), "return").await;
+        assert_eq!(text(&ended), said, "{tried}");
+    }
+    assert_eq!(scene.stored.0.lock().unwrap().len(), 4, "a call writes nothing itself");
+}
+
+/// More keys than a page holds, with some of this call's own in between and behind.
+#[tokio::test]
+async fn a_long_listing_goes_on_page_after_page() {
+    let scene = scene(Effect::Unsafe);
+    for number in 0..600 {
+        scene.stored.0.lock().unwrap().insert((Scope::User, format!("k{number:04}")), vec![]);
+    }
+    let own =
+        json!([{ "set": ["k0300a", ""] }, { "set": ["zzz", ""] }, { "delete": "k0256" }, "list"]);
+    let ended = acts(&scene, own, "return").await;
+    let said = text(&ended);
+    let keys: Vec<&str> = said.rsplit("; ").next().unwrap().split(',').collect();
+    assert_eq!(keys.len(), 604 + 2 - 1);
+    assert!(keys.is_sorted() && keys.contains(&"k0300a") && keys.last() == Some(&"zzz"));
+}
+
+/// What a call wrote is handed over when the tool itself ended it, and only then.
+#[tokio::test]
+async fn writes_stand_only_if_the_tool_ended_the_call() {
+    let writing = json!([{ "set": ["city", "Jena"] }, { "delete": "gone" }]);
+    for (end, limits, kept, outcome) in [
+        ("return", "", true, (|o| matches!(o, Outcome::Succeeded { .. })) as fn(&Outcome) -> bool),
+        ("fail", "", true, |o| matches!(o, Outcome::Failed { .. })),
+        ("panic", "", false, |o| matches!(o, Outcome::Trapped { .. })),
+        ("spin", "limits.fuel = \"20M\"", false, |o| {
+            *o == Outcome::LimitReached { limit: Limit::Fuel }
+        }),
+        ("return", "limits.output = \"2B\"", false, |o| {
+            *o == Outcome::LimitReached { limit: Limit::Output }
+        }),
+    ] {
+        let scene = scene(Effect::Unsafe).grants(limits);
+        let ended = acts(&scene, writing.clone(), end).await;
+        assert!(outcome(&ended.outcome), "{end}: {ended:?}");
+        assert_eq!(ended.usage.bytes_written, 12, "{end}: {:?}", ended.usage);
+        let written: Vec<_> = ended.writes.into_iter().collect();
+        let expected = [
+            ((Scope::User, "city".to_owned()), Change::Set(b"Jena".to_vec())),
+            ((Scope::User, "gone".to_owned()), Change::Delete),
+        ];
+        assert_eq!(written, if kept { expected.to_vec() } else { vec![] }, "{end}");
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_is_open_as_far_as_need_grant_and_effect_go() {
+    let get = json!([{ "get": "city" }]);
+    let set = json!([{ "set": ["city", "Jena"] }]);
+    let bare = || Scene::new(Effect::Unsafe);
+    let needing =
+        |access: &str| bare().needs(&format!("[needs.memory.user]\naccess = \"{access}\""));
+    for (scene, acts_tried, said, code, owner) in [
+        (bare(), &get, "error: the host denied", DenialCode::NotNeeded, FileOwner::ToolAuthor),
+        (
+            needing("write"),
+            &get,
+            "error: the host denied",
+            DenialCode::NotGranted,
+            FileOwner::Operator,
+        ),
+        (
+            needing("write").grants("memory.user = \"read\""),
+            &set,
+            "error: the host denied",
+            DenialCode::NotGranted,
+            FileOwner::Operator,
+        ),
+        (
+            needing("read").grants("memory.user = \"write\""),
+            &set,
+            "error: the host denied",
+            DenialCode::NotNeeded,
+            FileOwner::ToolAuthor,
+        ),
+        (
+            scene(Effect::Read),
+            &set,
+            "error: the host denied",
+            DenialCode::EffectForbids,
+            FileOwner::ToolAuthor,
+        ),
+        (
+            scene(Effect::Pure),
+            &get,
+            "error: the host denied",
+            DenialCode::EffectForbids,
+            FileOwner::ToolAuthor,
+        ),
+    ] {
+        let ended = acts(&scene, acts_tried.clone(), "return").await;
+        assert!(text(&ended).starts_with(said), "{ended:?}");
+        let [denial] = &ended.denials[..] else { panic!("{ended:?}") };
+        assert_eq!(denial.code, code, "{denial}");
+        assert!(denial.remedies.iter().any(|remedy| remedy.owner == owner), "{denial}");
+        assert!(ended.writes.is_empty());
+    }
+    for (effect, acts_tried, said) in
+        [(Effect::Read, &get, "Potsdam"), (Effect::Idempotent, &set, "set")]
+    {
+        let ended = acts(&scene(effect), acts_tried.clone(), "return").await;
+        assert_eq!((text(&ended).as_str(), ended.denials.len()), (said, 0));
+    }
+    // S4: a bucket that was not granted, and one that does not exist.
+    for bucket in ["tenant", "user:bob", ""] {
+        let arguments = json!({ "scope": bucket, "acts": [] });
+        let ended = scene(Effect::Unsafe).run("memory", arguments).await;
+        assert!(text(&ended).starts_with("error: the host denied"), "{bucket}: {ended:?}");
+        assert_eq!(ended.denials.len(), 1, "{bucket}");
+    }
+}
