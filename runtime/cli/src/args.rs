@@ -1,0 +1,219 @@
+//! The arguments: every verb and flag, and what `--help` says of them.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use ringfence::event::{RootName, TenantId, ToolName, UserId};
+
+use crate::{exit::Exit, flags::CallFlags, screen::Color};
+
+const EXIT_CODES: &str = "\
+Exit codes of `run` and `call`: 0 done, 1 failed, 2 bad usage or input, 3 denied (for `call`: \
+refused whole, or failed with at least one denial), 4 a limit, 5 the tool crashed, 6 cancelled, \
+7 waiting for a person, 8 the host failed. The other verbs: 0, 2 or 8.
+
+With --json, standard output is JSON and nothing else; an error is one object, {\"error\": \
+{\"code\": …, \"message\": …}}, whose code is `usage`, `config` (with file, line and column) or \
+`host`. Arguments that cannot be read are told on standard error all the same.";
+
+/// Runs agents whose every tool is a sandboxed WebAssembly component.
+#[derive(Debug, Parser)]
+#[command(name = "ringfence", version, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The operator's file [default: the ringfence.toml of this folder or the nearest above it]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where sessions and compiled tools are kept [default: what ringfence.toml says; without one,
+    /// $XDG_STATE_HOME/ringfence or ~/.local/state/ringfence]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(crate) home: Option<PathBuf>,
+    /// Whose work it is [default: local]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) tenant: Option<TenantId>,
+    /// On whose behalf [default: local]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) user: Option<UserId>,
+    /// Write JSON to standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colours: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub(crate) color: Color,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
+pub(crate) enum Verb {
+    Run(RunArguments),
+    Call(CallArguments),
+    /// Add tools, accept changes of them, look at them
+    #[command(subcommand)]
+    Tool(ToolVerb),
+    Grant(GrantArguments),
+    /// What agents did, as their journals tell it
+    #[command(subcommand)]
+    Session(SessionVerb),
+}
+
+/// What to do with a tool.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ToolVerb {
+    /// Add a tool to ringfence.lock
+    ///
+    /// Shows what it offers, asks and imports. It may do nothing yet: `ringfence grant` gives it
+    /// something. A tool that was added and changed since is refused with the difference.
+    Add {
+        /// A folder with a tool.toml, or a .wasm file
+        path: PathBuf,
+    },
+    /// Accept a tool that changed, as it is now
+    Accept {
+        /// A folder, a .wasm file, or an added tool's name
+        #[arg(value_name = "PATH_OR_NAME")]
+        tool: String,
+        /// Accept without asking
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Take a tool out of ringfence.lock
+    Remove {
+        /// Its name
+        name: ToolName,
+    },
+    /// The tools in ringfence.lock, and whether they still are what was accepted
+    List,
+    /// Everything about a tool: digests, what it asks and imports, functions with their schemas
+    Inspect {
+        /// A folder, a .wasm file, or an added tool's name
+        #[arg(value_name = "PATH_OR_NAME")]
+        tool: String,
+    },
+    /// Look for what is wrong or strange with a tool
+    ///
+    /// Exits with 2 if there is an error; warnings are only told.
+    Check {
+        /// A folder, a .wasm file, or an added tool's name
+        #[arg(value_name = "PATH_OR_NAME")]
+        tool: String,
+        /// Take it as an error that the component imports what the manifest does not ask
+        #[arg(long)]
+        strict: bool,
+    },
+}
+
+/// Give a tenant's calls of an added tool what it asks, in ringfence.toml
+///
+/// Shows the lines, and asks before it writes them. What stands in the file already is kept, and
+/// nothing in it becomes narrower. Without --from-needs the tool may be called and touch nothing.
+#[derive(Debug, Args)]
+pub(crate) struct GrantArguments {
+    /// The tool's name
+    pub(crate) tool: ToolName,
+    /// Grant all that its manifest asks
+    #[arg(long)]
+    pub(crate) from_needs: bool,
+    /// The folder that stands for a root, seen from ringfence.toml [default: .]
+    #[arg(long, value_name = "NAME=PATH", value_parser = crate::flags::root_path)]
+    pub(crate) root: Vec<(RootName, String)>,
+    /// Write without asking
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// What to do with a session. Its id may be given by its beginning.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionVerb {
+    /// The sessions, the one used last first
+    List {
+        /// How many at most
+        #[arg(long, value_name = "COUNT", default_value_t = 50)]
+        limit: u32,
+    },
+    /// Everything that happened in a session
+    ///
+    /// With --json, its events, one a line.
+    Show {
+        /// The session
+        id: String,
+    },
+    /// Cancel the run that is under way in a session, whichever process drives it
+    Cancel {
+        /// The session
+        id: String,
+    },
+}
+
+/// Say something to an agent and watch it work
+///
+/// The answer goes to standard output, what happens on the way to standard error. With --json each
+/// event is one line on standard output instead. Ctrl-C cancels the run, a second one leaves at
+/// once.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// The agent's file
+    #[arg(value_name = "AGENT.TOML")]
+    pub(crate) agent: PathBuf,
+    /// What to say [default: standard input, unless that is a terminal]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) input: Option<String>,
+    /// Go on in this session; the beginning of its id will do
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<String>,
+    /// Use the tool in this folder in place of the accepted one of its name, for this run only
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub(crate) dev: Vec<PathBuf>,
+}
+
+/// Call one function of a tool, without an agent
+///
+/// TOOL is a folder with a tool.toml, a .wasm file, or the name of a tool that `ringfence tool add`
+/// added. What exists as a path is taken as one.
+///
+/// An added tool gets what ringfence.toml grants it, and the flags on top of that. Without a
+/// ringfence.toml, and for a path, any function may be called, and what it may touch is what a
+/// ringfence.toml grants a tool of this name and what the flags give: with neither, nothing. A
+/// component without a tool.toml asks for what the flags give.
+#[derive(Debug, Args)]
+pub(crate) struct CallArguments {
+    /// A folder, a .wasm file, or an added tool's name
+    pub(crate) tool: String,
+    /// The function; not needed where the tool has but one
+    pub(crate) function: Option<String>,
+    /// Its arguments, one JSON object; `-`: from standard input [default: standard input, unless
+    /// that is a terminal or empty; then {}]
+    #[arg(value_name = "JSON")]
+    pub(crate) arguments: Option<String>,
+    /// The idempotency key that the tool sees [default: one of its own for each call]
+    #[arg(long, value_parser = crate::flags::key)]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) flags: CallFlags,
+}
+
+/// The arguments of this process; what they are wrong in, or the help, is shown already.
+pub(crate) fn read() -> Result<Arguments, ExitCode> {
+    let matches = Arguments::command().try_get_matches();
+    matches.and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches)).map_err(|error| {
+        // Nobody can be told when standard error is what fails.
+        let _ = error.print();
+        let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        exit.into()
+    })
+}

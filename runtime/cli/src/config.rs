@@ -1,0 +1,96 @@
+//! Which configuration holds: a file that is named, one found from the working directory upward, or
+//! none.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use ringfence::{Caller, Config, event::TenantId};
+
+use crate::{args::Global, failure::Usage};
+
+/// The operator's file.
+const FILE: &str = "ringfence.toml";
+
+/// The configuration of this process.
+///
+/// # Errors
+/// When the file cannot be read, or there is neither a file nor a place to keep state.
+pub(crate) fn load(global: &Global) -> Result<Config> {
+    let file = match &global.config {
+        Some(file) => Some(file.clone()),
+        None => find()?,
+    };
+    let Some(file) = file else {
+        let home = match &global.home {
+            Some(home) => home.clone(),
+            None => state_folder()?,
+        };
+        // Relative, as everything that is typed: it is shown as it was typed.
+        return Ok(Config::none(Path::new("."), &home));
+    };
+    let config = Config::load(&file)?;
+    Ok(match &global.home {
+        Some(home) => config.with_home(home),
+        None => config,
+    })
+}
+
+/// The file of this folder or the nearest above it, as a path that a person reads: `../FILE`.
+fn find() -> Result<Option<PathBuf>> {
+    let here = env::current_dir().context("the working directory cannot be read")?;
+    let mut folder = PathBuf::new();
+    for _ in here.ancestors() {
+        let file = folder.join(FILE);
+        // One that is there and cannot be read is an error, and not one to be passed by.
+        if file.symlink_metadata().is_ok() {
+            return Ok(Some(file));
+        }
+        folder.push("..");
+    }
+    Ok(None)
+}
+
+fn state_folder() -> Result<PathBuf> {
+    // The specification says of relative ones: ignore them.
+    let folder = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state =
+        folder("XDG_STATE_HOME").or_else(|| folder("HOME").map(|home| home.join(".local/state")));
+    state.map(|state| state.join("ringfence")).ok_or_else(|| {
+        Usage::error("there is no home folder to keep state in: --home FOLDER names one")
+    })
+}
+
+/// Whose work it is.
+pub(crate) fn caller(global: &Global) -> Caller {
+    let local = Caller::local();
+    Caller {
+        tenant: global.tenant.clone().unwrap_or(local.tenant),
+        user: global.user.clone().unwrap_or(local.user),
+    }
+}
+
+/// Whose work it is, where that must be somebody the operator's file knows: a name that is typed
+/// wrong is told, rather than refused everything.
+///
+/// # Errors
+/// When the file names tenants, and not this one.
+pub(crate) fn known_caller(global: &Global, config: &Config) -> Result<Caller> {
+    let caller = caller(global);
+    let Some(file) = config.file() else { return Ok(caller) };
+    let known: Vec<&str> = config.tenants().map(TenantId::as_str).collect();
+    if global.tenant.is_none()
+        || caller.tenant == TenantId::local()
+        || known.contains(&caller.tenant.as_str())
+    {
+        return Ok(caller);
+    }
+    let known = match known.is_empty() {
+        true => "it has none".to_owned(),
+        false => format!("it has {}", known.join(", ")),
+    };
+    let (tenant, file) = (&caller.tenant, file.display());
+    Err(Usage::error(format!("there is no tenant `{tenant}` in {file}; {known}")))
+}

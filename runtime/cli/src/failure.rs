@@ -1,0 +1,81 @@
+//! Why the program itself could not do what was asked, on its way to a person or a program.
+
+use anyhow::Error;
+use ringfence::policy::ConfigError;
+use serde_json::{Value, json};
+
+use crate::{
+    exit::Exit,
+    screen::{Screen, Tone},
+};
+
+/// Bad usage or input that the program finds itself.
+#[derive(Debug)]
+pub(crate) struct Usage(String);
+
+impl Usage {
+    /// What is wrong and how to mend it.
+    pub(crate) fn error(message: impl Into<String>) -> Error {
+        Error::new(Self(message.into()))
+    }
+}
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Shows an error and says what to exit with.
+pub(crate) fn report(error: &Error, screen: &mut Screen) -> Exit {
+    let ours = error.downcast_ref::<ringfence::Error>();
+    let config =
+        ours.and_then(ringfence::Error::as_config).or_else(|| error.downcast_ref::<ConfigError>());
+    let usage =
+        config.is_some() || error.is::<Usage>() || ours.is_some_and(ringfence::Error::is_usage);
+    if screen.json {
+        screen.out.json(&as_json(error, config, usage));
+    } else {
+        match config {
+            Some(config) => screen.err.line(config.render().trim_end()),
+            None => {
+                let label = screen.err.paint(Tone::Bad, "error");
+                screen.err.line(format!("{label}: {}", message(error)));
+            }
+        }
+    }
+    if usage { Exit::Usage } else { Exit::Host }
+}
+
+/// `{"error": {"code", "message"}}`; `code` is `usage` or `host`, and for a mistake in a file
+/// `config`, with its place.
+fn as_json(error: &Error, config: Option<&ConfigError>, usage: bool) -> Value {
+    match config {
+        Some(config) => json!({ "error": {
+            "code": "config",
+            "message": config.message,
+            "file": config.file,
+            "line": config.line,
+            "column": config.column,
+            "help": config.help,
+        }}),
+        None => {
+            let code = if usage { "usage" } else { "host" };
+            json!({ "error": { "code": code, "message": message(error) } })
+        }
+    }
+}
+
+/// The error and its causes; a cause that the error says itself is not said again.
+fn message(error: &Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    ringfence::event::neutralise(&text).into_owned()
+}

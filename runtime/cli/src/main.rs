@@ -1,0 +1,79 @@
+//! The `ringfence` program: arguments in, one verb carried out with the library, an exit code out.
+//! It reads the environment and the working directory, which nothing below it does.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod ask;
+mod call;
+mod check;
+mod config;
+mod exit;
+mod failure;
+mod flags;
+mod grant;
+mod inspect;
+mod result;
+mod run;
+mod screen;
+mod session;
+mod show;
+mod signal;
+mod table;
+mod text;
+mod tool;
+mod view;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use tokio::runtime::Builder;
+
+use crate::{
+    args::{Arguments, Verb},
+    exit::Exit,
+    screen::Screen,
+};
+
+fn main() -> ExitCode {
+    let arguments = match args::read() {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit,
+    };
+    let mut screen = Screen::of_process(arguments.global.color, arguments.global.json);
+    let done = start(arguments, &mut screen);
+    let exit = done.unwrap_or_else(|error| failure::report(&error, &mut screen));
+    finish(exit, &mut screen).into()
+}
+
+fn start(arguments: Arguments, screen: &mut Screen) -> Result<Exit> {
+    // One for what is waited for, one for what computes: more would only take longer to start.
+    let tokio = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let tokio = tokio.context("cannot start threads")?;
+    let exit = tokio.block_on(carry_out(arguments, screen));
+    // A name that is still being looked up must not keep the program.
+    tokio.shutdown_background();
+    exit
+}
+
+async fn carry_out(Arguments { global, verb }: Arguments, screen: &mut Screen) -> Result<Exit> {
+    match verb {
+        Verb::Run(arguments) => run::run(&global, arguments, screen).await,
+        Verb::Call(arguments) => call::call(&global, arguments, screen).await,
+        Verb::Tool(verb) => tool::tool(&global, verb, screen).await,
+        Verb::Grant(arguments) => grant::grant(&global, arguments, screen).await,
+        Verb::Session(verb) => session::session(&global, verb, screen).await,
+    }
+}
+
+fn finish(exit: Exit, screen: &mut Screen) -> Exit {
+    // Nobody can be told when standard error is what fails.
+    let _ = screen.err.finish();
+    match screen.out.finish() {
+        Ok(()) => exit,
+        Err(error) => {
+            screen.err.line(format!("error: cannot write to standard output: {error}"));
+            Exit::Host
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! `ringfence run`: something said to an agent, and the run that comes of it.
+
+use std::io::{self, IsTerminal as _};
+
+use anyhow::{Context as _, Result};
+use ringfence::{Agent, Input, Runtime};
+
+use crate::{
+    args::{Global, RunArguments},
+    call::standard_input,
+    config,
+    exit::Exit,
+    failure::Usage,
+    screen::Screen,
+    show::show_calls,
+    signal,
+    view::View,
+};
+
+/// Drives the run and shows it.
+pub(crate) async fn run(
+    global: &Global,
+    arguments: RunArguments,
+    screen: &mut Screen,
+) -> Result<Exit> {
+    let config = config::load(global)?;
+    let caller = config::known_caller(global, &config)?;
+    let agent = Agent::load(&arguments.agent)?;
+    let text = said(arguments.input)?;
+    let runtime = Runtime::open(config)?;
+    for path in &arguments.dev {
+        let tool = runtime.substitute(path).await?;
+        screen.err.line(format!("using {} for tool {tool}, in this run only", path.display()));
+    }
+    let session = match &arguments.session {
+        Some(prefix) => Some(runtime.find_session(&caller, prefix)?),
+        None => None,
+    };
+    let cancel = signal::cancel_on_request().context("cannot listen for signals")?;
+    let mut view = View::default();
+    let json = screen.json;
+    let ended = runtime
+        .run(&caller, &agent, Input { text, session }, &cancel, &mut |event| match json {
+            true => screen.out.json(event),
+            false => view.show(event, &mut screen.err),
+        })
+        .await?;
+    if !json {
+        show_calls(&runtime, &caller, &ended.session, &mut screen.err)?;
+        screen.out.foreign(ended.answer.as_deref().unwrap_or_default());
+    }
+    Ok(Exit::of_run(ended.status))
+}
+
+/// What is said to the agent.
+fn said(input: Option<String>) -> Result<String> {
+    let text = match input {
+        Some(text) => text,
+        None if io::stdin().is_terminal() => String::new(),
+        None => standard_input()?,
+    };
+    match text.trim().is_empty() {
+        true => Err(Usage::error("nothing is said to the agent: --input TEXT, or standard input")),
+        false => Ok(text),
+    }
+}

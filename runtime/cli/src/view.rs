@@ -1,0 +1,200 @@
+//! The live view of a run: each event as it becomes durable, on standard error, in the words that
+//! `session show` uses too.
+
+use ringfence::event::{
+    Body, CallId, CallResult, Denial, Event, ModelReply, Outcome, RunId, SessionId, StepId, Stream,
+    Timestamp, TokenUsage, Usage, neutralise_line,
+};
+
+use crate::{
+    result::{LINE_COLUMNS, outcome_line, outcome_tone, outcome_words, show_denial, show_note},
+    screen::{Sheet, Tone},
+    text::{count, cut, first_line, micros, millis, several},
+};
+
+/// What was seen of a run so far.
+#[derive(Default)]
+pub(crate) struct View {
+    session: Option<SessionId>,
+    run: Option<RunId>,
+    began: Timestamp,
+    steps: usize,
+    calls: usize,
+    denials: usize,
+    tokens: TokenUsage,
+    usage: Usage,
+}
+
+impl View {
+    /// Shows one event.
+    pub(crate) fn show(&mut self, event: &Event, sheet: &mut Sheet) {
+        // First of all, so that another terminal can show or cancel it.
+        if self.session.is_none()
+            && let Stream::Session(id) = &event.stream
+        {
+            self.session = Some(id.clone());
+            sheet.line(sheet.paint(Tone::Faint, format!("session {id}")));
+        }
+        match &event.body {
+            Body::RunStarted { run } => self.begin(*run, event),
+            Body::RunResumed { run } => {
+                if self.run.is_none() {
+                    self.begin(*run, event);
+                }
+                sheet
+                    .line(sheet.paint(Tone::Warning, "going on where an earlier process left off"));
+            }
+            Body::RunStopping { limit, .. } => {
+                let why = limit.map_or("cancelled".to_owned(), |limit| {
+                    format!("the limit of {limit} is reached")
+                });
+                sheet.line(sheet.paint(Tone::Warning, format!("stopping: {why}")));
+            }
+            Body::RunWaiting { calls, .. } => {
+                let calls: Vec<&str> = calls.iter().map(CallId::as_str).collect();
+                let text =
+                    format!("waiting for a person: nobody knows how {} ended", calls.join(", "));
+                sheet.line(sheet.paint(Tone::Warning, text));
+            }
+            Body::RunCompleted { .. } => self.ended(event, "completed", Tone::Good, sheet),
+            Body::RunCancelled { .. } => self.ended(event, "cancelled", Tone::Warning, sheet),
+            Body::RunFailed { message, .. } => {
+                let words = format!("failed: {}", neutralise_line(message));
+                self.ended(event, &words, Tone::Bad, sheet);
+            }
+            Body::RunLimitReached { limit, .. } => {
+                let words = format!("stopped by its limit of {limit}");
+                self.ended(event, &words, Tone::Warning, sheet);
+            }
+            Body::StepStarted { .. } => self.steps += 1,
+            Body::ModelRequested { step, model, .. } => {
+                sheet.line(format!("{} asking {model}", head(*step, sheet)));
+            }
+            Body::ModelCompleted { step, reply } => {
+                self.tokens.add(reply.tokens);
+                sheet.line(format!("{} {}", head(*step, sheet), reply_line(reply)));
+            }
+            Body::ModelFailed { step, message } => {
+                let text = format!("the model did not reply: {}", neutralise_line(message));
+                sheet.line(format!("{} {}", head(*step, sheet), sheet.paint(Tone::Bad, text)));
+            }
+            Body::CallProposed { call, function, arguments } => {
+                self.calls += 1;
+                sheet.line(format!("  {call} → {}", proposal_line(function, arguments)));
+            }
+            Body::CallInvalid { call, failure } => {
+                let outcome = Outcome::Invalid { failure: failure.clone() };
+                self.call_ended(call, &never_ran(outcome, &[]), sheet);
+            }
+            Body::CallDenied { call, denials } => {
+                self.call_ended(call, &never_ran(Outcome::Denied, denials), sheet);
+            }
+            Body::CallFinished { call, result } | Body::CallReconciled { call, result } => {
+                self.call_ended(call, result, sheet);
+            }
+            Body::CallOutcomeUnknown { call } => {
+                self.call_ended(call, &never_ran(Outcome::OutcomeUnknown, &[]), sheet);
+            }
+            Body::CallNote { call, note } => show_note(sheet, &format!("  {call}   "), note),
+            Body::MemoryWritten { call, scope, key, bytes } => {
+                let what = match bytes {
+                    Some(bytes) => format!("remembered {bytes} bytes as"),
+                    None => "forgot".to_owned(),
+                };
+                let key = cut(key, LINE_COLUMNS);
+                sheet.line(format!("  {call}   {what} {key} ({scope} memory)"));
+            }
+            // Said by what comes before or after them, or not of a run.
+            Body::SessionCreated { .. }
+            | Body::MessageAdded { .. }
+            | Body::RunQueued { .. }
+            | Body::StepFinished { .. }
+            | Body::CallIntended { .. }
+            | Body::CallStarted { .. }
+            | Body::ToolAdded { .. }
+            | Body::ToolAccepted { .. }
+            | Body::ToolRemoved { .. }
+            | Body::GrantChanged { .. } => {}
+        }
+    }
+
+    fn begin(&mut self, run: RunId, event: &Event) {
+        let session = self.session.take();
+        *self = Self { session, run: Some(run), began: event.at, ..Self::default() };
+    }
+
+    fn call_ended(&mut self, call: &CallId, result: &CallResult, sheet: &mut Sheet) {
+        self.denials += result.denials.len();
+        self.usage.add(&result.usage);
+        show_call_end(call, result, sheet);
+    }
+
+    fn ended(&self, event: &Event, words: &str, tone: Tone, sheet: &mut Sheet) {
+        let words = sheet.paint(tone, words);
+        let spent = spent(self.steps, self.calls, self.denials, self.tokens, &self.usage);
+        let took = millis(event.at.0.saturating_sub(self.began.0));
+        sheet.line(format!("{words} in {took}: {spent}"));
+    }
+}
+
+/// The result of a call of which nobody knows a cost.
+fn never_ran(outcome: Outcome, denials: &[Denial]) -> CallResult {
+    CallResult { outcome, denials: denials.to_vec(), usage: Usage::default() }
+}
+
+/// How a call ended: the outcome, what it cost, and what was refused, each on its own line.
+pub(crate) fn show_call_end(call: &CallId, result: &CallResult, sheet: &mut Sheet) {
+    let mut text = sheet.paint(outcome_tone(&result.outcome), outcome_words(&result.outcome));
+    if result.usage.fuel > 0 {
+        let (time, fuel) = (micros(result.usage.wall_us), count(result.usage.fuel_total()));
+        text += &sheet.paint(Tone::Faint, format!(", {time}, fuel {fuel}"));
+    }
+    let said = outcome_line(&result.outcome);
+    if !said.is_empty() {
+        text += &format!(": {said}");
+    }
+    sheet.line(format!("  {call} ← {text}"));
+    for denial in &result.denials {
+        show_denial(sheet, &format!("  {call}   "), denial);
+    }
+}
+
+/// What a model replied, on one line.
+pub(crate) fn reply_line(reply: &ModelReply) -> String {
+    let said = first_line(&reply.text, LINE_COLUMNS);
+    match reply.calls.len() {
+        0 => "answered".to_owned(),
+        calls if said.is_empty() => format!("wants {}", several(calls, "call")),
+        calls => format!("wants {}: {said}", several(calls, "call")),
+    }
+}
+
+/// A call as the model proposed it.
+pub(crate) fn proposal_line(function: &str, arguments: &str) -> String {
+    format!("{} {}", cut(function, LINE_COLUMNS), cut(arguments, LINE_COLUMNS))
+}
+
+/// What was spent, on one line.
+pub(crate) fn spent(
+    steps: usize,
+    calls: usize,
+    denials: usize,
+    tokens: TokenUsage,
+    usage: &Usage,
+) -> String {
+    let mut text = format!("{}, {}", several(steps, "step"), several(calls, "call"));
+    if denials > 0 {
+        text += &format!(", {}", several(denials, "denial"));
+    }
+    text + &format!(
+        ", {} tokens, fuel {}, host work {}",
+        count(tokens.total()),
+        count(usage.fuel),
+        count(usage.host_work)
+    )
+}
+
+/// `step 3`
+pub(crate) fn head(step: StepId, sheet: &Sheet) -> String {
+    sheet.paint(Tone::Strong, format!("step {}", step.step))
+}

@@ -1,0 +1,14 @@
+//! The program as people and scripts meet it: what it prints, what it exits with, what it leaves.
+//! Each test has a folder and a home of its own; guests are built by `cargo xtask guests`.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod call;
+mod config;
+mod grant;
+mod probe;
+mod redact;
+mod run;
+mod session;
+mod support;
+mod tool;
+mod usage;

@@ -1,0 +1,55 @@
+//! `ringfence session`
+
+use insta::assert_snapshot;
+
+use crate::support::Scene;
+
+const SCRIPT: &str = r#"
+[[turn]]
+when = { step = 1 }
+reply = { calls = [
+    { function = "hello_greet", arguments = { name = "Ann" } },
+    { function = "files_read", arguments = { path = "/workspace/a" } },
+] }
+[[turn]]
+reply = { text = "Greeted.\nTwice." }
+"#;
+
+#[test]
+fn a_session_is_told_again() {
+    let scene = Scene::with_agent(SCRIPT);
+    assert_eq!(scene.run(&["session", "list"]).expect(0).out, "");
+    let run = scene.run(&["run", "agent.toml", "--input", "Greet\nAnn", "--json"]).expect(0);
+    assert_snapshot!("list", scene.run(&["session", "list"]).expect(0).shown);
+    let list = scene.run(&["session", "list", "--json"]).json();
+    let id = list[0]["session"].as_str().unwrap();
+    assert_eq!(list[0]["status"], "completed");
+
+    assert_snapshot!("show", scene.run(&["session", "show", &id[..6]]).expect(0).shown);
+    // What was shown live is what is shown again.
+    assert_eq!(scene.run(&["session", "show", id, "--json"]).expect(0).out, run.out);
+
+    scene.run(&["session", "cancel", id]).expect(2).says("no run is under way");
+    scene.run(&["session", "show", "ffff00"]).expect(2).says("there is no session `ffff00`");
+}
+
+#[test]
+fn a_session_is_nobody_elses() {
+    let scene = Scene::with_agent(SCRIPT);
+    scene.file("ringfence.toml", &format!("{}[tenant.acme]\n", scene.read("ringfence.toml")));
+    scene.run(&["run", "agent.toml", "--input", "Greet"]).expect(0);
+    let list = scene.run(&["session", "list", "--json"]).json();
+    let id = list[0]["session"].as_str().unwrap();
+    for whose in [["--tenant", "acme"], ["--user", "bob"]] {
+        for arguments in [
+            &["session", "show", id][..],
+            &["session", "show", &id[..4]],
+            &["session", "cancel", id],
+        ] {
+            let ran = scene.run(&[arguments, &whose].concat()).expect(2);
+            assert!(ran.err.contains("there is no session"), "{}", ran.err);
+        }
+        let list = scene.run(&[&["session", "list", "--json"], &whose[..]].concat()).json();
+        assert_eq!(list.as_array().unwrap().len(), 0);
+    }
+}

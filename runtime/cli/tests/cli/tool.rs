@@ -1,0 +1,113 @@
+//! `ringfence tool`
+
+use insta::assert_snapshot;
+
+use crate::support::Scene;
+
+#[test]
+fn adding_shows_what_a_tool_offers_and_asks() {
+    let scene = Scene::new();
+    scene.file("ringfence.toml", "");
+    scene.tool(
+        "files",
+        "files",
+        "description = \"Reads \\u001b[31mfiles\"\n[needs.fs.workspace]\naccess = \"read\"\nreason = \"look\"\n",
+    );
+    scene.tool("hello", "hello", "");
+    assert_snapshot!("hello", scene.run(&["tool", "add", "hello"]).expect(0).shown);
+    assert_snapshot!("files", scene.run(&["tool", "add", "files"]).expect(0).shown);
+    // Twice is as once.
+    scene.run(&["tool", "add", "hello"]).expect(0);
+    assert_snapshot!("list", scene.run(&["tool", "list"]).expect(0).shown);
+    let list = scene.run(&["tool", "list", "--json"]).json();
+    assert_eq!(list[0]["state"], "accepted");
+}
+
+#[test]
+fn a_changed_tool_is_refused_until_somebody_accepts_it() {
+    let scene = Scene::new();
+    scene.file("ringfence.toml", "[tenant.local.tool.hello]\n");
+    scene.tool("hello", "hello", "");
+    scene.run(&["tool", "add", "hello"]).expect(0);
+    let lock = scene.read("ringfence.lock");
+
+    // What it asks.
+    scene.tool("hello", "hello", "[needs.fs.workspace]\naccess = \"write\"\n");
+    let again = scene.run(&["tool", "add", "hello"]).expect(2);
+    assert_snapshot!("changed_manifest", again.shown);
+    assert_eq!(scene.read("ringfence.lock"), lock);
+    // Without a person, and without --yes, nothing is accepted.
+    scene.run(&["tool", "accept", "hello"]).expect(2).says("no --yes");
+    assert_eq!(scene.read("ringfence.lock"), lock);
+
+    // Its component.
+    scene.tool("hello", "spin", "");
+    let again = scene.run(&["tool", "add", "hello"]).expect(2);
+    assert_snapshot!("changed_component", again.shown);
+    assert_eq!(scene.read("ringfence.lock"), lock);
+    let list = scene.run(&["tool", "list"]).expect(0);
+    assert!(list.out.contains("changed (1 difference)"), "{}", list.out);
+
+    // A call by name is refused; by path it is the caller's own business.
+    scene.file("below/x", "");
+    let by_name = || {
+        let mut command = scene.command(&["call", "hello", "spin", r#"{"turns": 1}"#]);
+        scene.ended(command.current_dir(scene.path("below")).spawn().unwrap())
+    };
+    by_name().expect(2).says("is not what was accepted");
+    scene.run(&["call", "./hello", "spin", r#"{"turns": 1}"#]).expect(0);
+
+    scene.run(&["tool", "accept", "hello", "--yes"]).expect(0);
+    assert_ne!(scene.read("ringfence.lock"), lock);
+    by_name().expect(0);
+    let again = scene.run(&["tool", "accept", "hello"]).expect(0);
+    assert!(again.out.contains("is what was accepted"), "{}", again.out);
+}
+
+#[test]
+fn a_removed_tool_is_gone() {
+    let scene = Scene::new();
+    scene.file("ringfence.toml", "");
+    scene.tool("hello", "hello", "");
+    scene.run(&["tool", "add", "hello"]).expect(0);
+    scene.run(&["tool", "remove", "hello"]).expect(0);
+    scene.run(&["tool", "remove", "hello"]).expect(2).says("there is no tool `hello`");
+    assert!(!scene.read("ringfence.lock").contains("hello"));
+}
+
+#[test]
+fn inspecting_shows_everything() {
+    let scene = Scene::new();
+    scene.tool("hello", "hello", "");
+    assert_snapshot!(scene.run(&["tool", "inspect", "hello"]).expect(0).shown);
+    let tool = scene.run(&["tool", "inspect", "hello", "--json"]).expect(0).json();
+    assert_eq!(tool["accepted"], false);
+    assert_eq!(tool["functions"][0]["input-schema"]["required"][0], "name");
+    assert!(tool["component"].as_str().unwrap().starts_with("sha256:"));
+    assert_eq!(tool["imports"]["gated"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn checking_tells_what_is_strange_and_strictly_what_is_wrong() {
+    let scene = Scene::new();
+    scene.file("ringfence.toml", "");
+    scene.tool("fetch", "fetch", "");
+    assert_snapshot!("strange", scene.run(&["tool", "check", "fetch"]).expect(0).shown);
+    let strict = scene.run(&["tool", "check", "fetch", "--strict", "--json"]).expect(2).json();
+    assert!(!strict["errors"].as_array().unwrap().is_empty());
+    assert_eq!(strict["accepted"], false);
+
+    scene.tool(
+        "hello",
+        "hello",
+        "[needs.fs.workspace]\naccess = \"read\"\n\
+         [needs.http.\"https://*.example.com\"]\nmethods = [\"POST\"]\n\
+         [needs.memory.tenant]\naccess = \"write\"\n",
+    );
+    assert_snapshot!("useless", scene.run(&["tool", "check", "hello"]).expect(0).shown);
+    scene.tool("hello", "hello", "");
+    scene.run(&["tool", "add", "hello"]).expect(0);
+    let fine = scene.run(&["tool", "check", "hello", "--strict"]).expect(0);
+    assert_eq!(fine.out, "accepted: yes\nhello: 0 errors, 0 warnings\n");
+    scene.run(&["tool", "check", "absent"]).expect(2);
+}

@@ -1,0 +1,372 @@
+//! A direct call: one function, without a session and without a model.
+
+use std::{path::PathBuf, sync::Arc};
+
+use ringfence_catalog::{ToolFolder, model_name};
+use ringfence_event::{
+    Asked, Body, CallId, CallResult, Denial, DenialCode, Digest, FileOwner, FunctionName,
+    IdempotencyKey, Intent, Outcome, Remedy, Scope, Stream, ToolName, Usage,
+};
+use ringfence_policy::{CallRequest, Decision, Permit};
+use ringfence_sandbox::{Call, Cancel, Sink};
+use ringfence_store::{Append, Batch, MemoryWrite, NewEvent};
+
+use crate::{
+    Caller, Error, Installed, Runtime, buckets::CallBuckets, entropy, runtime::Inner,
+    tool::Unusable,
+};
+
+/// Which tool to call.
+#[derive(Clone, Debug)]
+pub enum ToolRef {
+    /// One that is in the lock file.
+    Accepted(ToolName),
+    /// A folder or a component, as it lies there: accepted for this process only.
+    Local(PathBuf),
+}
+
+/// A direct call.
+#[derive(Clone, Debug)]
+pub struct DirectCall {
+    /// The tool.
+    pub tool: ToolRef,
+    /// The function; `None` where the tool has but one.
+    pub function: Option<FunctionName>,
+    /// The arguments, one JSON object.
+    pub arguments: String,
+    /// The idempotency key; `None`: the call's id.
+    pub key: Option<IdempotencyKey>,
+}
+
+impl Runtime {
+    /// Makes a direct call. It draws on nothing but its own limits; what happens is recorded in the
+    /// tenant's stream. For `pure` and `read` functions the answer does not wait for the record;
+    /// [`Runtime::flush`] does.
+    ///
+    /// # Errors
+    /// When there is no such tool or function, or the host fails before the call begins.
+    pub async fn call(
+        &self,
+        caller: &Caller,
+        call: DirectCall,
+        cancel: &Cancel,
+        sink: Arc<dyn Sink>,
+    ) -> Result<CallResult, Error> {
+        let inner = &*self.0;
+        let installed = self.find(&call.tool).await?;
+        let function = pick(&installed, call.function.as_ref())?;
+        let id = CallId::direct(entropy::id()?);
+        let key = call.key.unwrap_or_else(|| IdempotencyKey(id.to_string()));
+        let mut record = Record::new(inner, caller);
+        record.add(Body::CallProposed {
+            call: id.clone(),
+            function: model_name(&installed.manifest.name, &function.name),
+            arguments: call.arguments.clone(),
+        });
+        let checked = decide(inner, caller, &installed, &function.name, &call.arguments, None);
+        let permit = match checked {
+            Ok(permit) => permit,
+            Err(outcome) => {
+                let (body, result) = outcome.of(id);
+                record.add(body);
+                record.later(vec![]).await?;
+                return Ok(result);
+            }
+        };
+        let intent = intent(inner, &installed, &permit, key)?;
+        let durable = permit.effect().needs_durable_intent();
+        record.add(Body::CallIntended { call: id.clone(), intent: Box::new(intent.clone()) });
+        record.add(Body::CallStarted { call: id.clone() });
+        if durable {
+            record.now(vec![]).await?;
+        }
+        let buckets = CallBuckets::new(inner.store()?.clone(), caller, id.as_str(), None);
+        let ended = run_permitted(
+            inner,
+            &installed,
+            permit,
+            &id,
+            &intent,
+            &call.arguments,
+            &buckets,
+            cancel,
+            sink,
+        )
+        .await;
+        // A direct call's session ends with it, and what it wrote there.
+        let mut kept = ended.writes;
+        kept.retain(|(scope, _), _| *scope != Scope::Session);
+        let (writes, changes) = buckets.changes(kept);
+        for change in changes {
+            let (scope, key, bytes) = (change.scope, change.key, change.bytes);
+            record.add(Body::MemoryWritten { call: id.clone(), scope, key, bytes });
+        }
+        let result = ended.result;
+        record.add(Body::CallFinished { call: id, result: Box::new(result.clone()) });
+        if durable || !writes.is_empty() {
+            record.now(writes).await?;
+        } else {
+            record.later(writes).await?;
+        }
+        Ok(result)
+    }
+
+    async fn find(&self, tool: &ToolRef) -> Result<Arc<Installed>, Error> {
+        match tool {
+            ToolRef::Local(path) => {
+                let folder = ToolFolder::load(path)?;
+                let manifest = match folder.manifest_text.is_empty() {
+                    true => self.0.config.grants.bare_manifest(folder.manifest.name.clone()),
+                    false => folder.manifest.clone(),
+                };
+                let source = path.display().to_string();
+                Ok(Arc::new(Installed::load(&self.0.engine, &folder, manifest, &source).await?))
+            }
+            ToolRef::Accepted(name) => self.0.tool(name).await.map_err(|unusable| match unusable {
+                Unusable::NotInstalled => Error::input(format!(
+                    "there is no tool `{name}`: `ringfence tool add FOLDER` adds one"
+                )),
+                Unusable::Changed(difference) => Error::Changed(difference),
+                Unusable::Broken(error) => error,
+            }),
+        }
+    }
+}
+
+fn pick<'a>(
+    installed: &'a Installed,
+    name: Option<&FunctionName>,
+) -> Result<&'a ringfence_catalog::Function, Error> {
+    let functions = &installed.entry.functions;
+    let found = match (name, &functions[..]) {
+        (Some(name), _) => installed.entry.function(name),
+        (None, [only]) => Some(only),
+        (None, _) => None,
+    };
+    found.ok_or_else(|| {
+        let names: Vec<&str> = functions.iter().map(|function| function.name.as_str()).collect();
+        let tool = &installed.manifest.name;
+        let problem = match name {
+            Some(name) => format!("tool `{tool}` has no function `{name}`"),
+            None => format!("which function of tool `{tool}`?"),
+        };
+        Error::input(format!("{problem}; it has {}", names.join(", ")))
+    })
+}
+
+/// Why a call does not run.
+pub(crate) enum NotRun {
+    /// Refused whole.
+    Denied(Vec<Denial>),
+    /// The arguments do not fit.
+    Invalid(ringfence_event::Failure),
+}
+
+impl NotRun {
+    fn of(self, call: CallId) -> (Body, CallResult) {
+        let usage = Usage::default();
+        match self {
+            Self::Denied(denials) => {
+                let result =
+                    CallResult { outcome: Outcome::Denied, denials: denials.clone(), usage };
+                (Body::CallDenied { call, denials }, result)
+            }
+            Self::Invalid(failure) => {
+                let outcome = Outcome::Invalid { failure: failure.clone() };
+                (
+                    Body::CallInvalid { call, failure },
+                    CallResult { outcome, denials: vec![], usage },
+                )
+            }
+        }
+    }
+}
+
+/// Policy, then the schema: who may not call a function learns nothing of its arguments.
+pub(crate) fn decide(
+    inner: &Inner,
+    caller: &Caller,
+    installed: &Installed,
+    name: &FunctionName,
+    arguments: &str,
+    limits: Option<&ringfence_event::CallLimits>,
+) -> Result<Permit, NotRun> {
+    let policy = inner.policy(&caller.tenant, installed);
+    let decision = policy.decide(&CallRequest {
+        user: &caller.user,
+        function: name,
+        arguments: Digest::of(arguments.as_bytes()),
+        limits,
+    });
+    let permit = match decision {
+        Decision::Permit(permit) => permit,
+        Decision::Denial(denial) => return Err(NotRun::Denied(vec![denial])),
+        // This version asks nobody, so what must be asked first is refused.
+        Decision::Hold(_, hold) => {
+            let asked = asked(&installed.manifest.name, name);
+            return Err(NotRun::Denied(vec![Denial::new(
+                DenialCode::NotGranted,
+                asked,
+                vec![hold.rule],
+            )]));
+        }
+    };
+    match installed.entry.function(name).map(|function| function.check_arguments(arguments)) {
+        Some(Ok(_)) => Ok(permit),
+        Some(Err(failure)) => Err(NotRun::Invalid(failure)),
+        None => {
+            Err(NotRun::Denied(vec![no_such_function(&model_name(&installed.manifest.name, name))]))
+        }
+    }
+}
+
+fn asked(tool: &ToolName, function: &FunctionName) -> Asked {
+    Asked::Function {
+        tool: Some(tool.clone()),
+        function: Some(function.clone()),
+        name: model_name(tool, function),
+    }
+}
+
+/// The denial of a function that nobody has.
+pub(crate) fn no_such_function(name: &str) -> Denial {
+    let resolved = ringfence_catalog::resolve(name);
+    let (tool, function) = resolved.unzip();
+    let remedies = tool.as_ref().map(|tool| Remedy {
+        owner: FileOwner::Operator,
+        file: ringfence_catalog::LOCK_FILE.to_owned(),
+        line: None,
+        table: format!("[tool.{tool}]"),
+        allow: "ringfence tool add FOLDER".to_owned(),
+    });
+    let asked = Asked::Function { tool, function, name: name.to_owned() };
+    Denial::new(DenialCode::NoSuchFunction, asked, remedies.into_iter().collect())
+}
+
+/// What is recorded before a call runs.
+pub(crate) fn intent(
+    inner: &Inner,
+    installed: &Installed,
+    permit: &Permit,
+    key: IdempotencyKey,
+) -> Result<Intent, Error> {
+    Ok(Intent {
+        tool: permit.tool().clone(),
+        function: permit.function().clone(),
+        effect: permit.effect(),
+        arguments: permit.arguments(),
+        key,
+        component: installed.entry.component,
+        definitions: installed.entry.definitions,
+        policy: permit.version(),
+        engine: inner.engine.settings(),
+        limits: *permit.limits(),
+        seed: entropy::seed()?,
+        start: entropy::now(),
+    })
+}
+
+/// A call that is over, and what it wrote.
+pub(crate) struct Over {
+    pub(crate) result: CallResult,
+    pub(crate) writes: ringfence_capability::memory::Writes,
+}
+
+/// Opens a permit and runs the call. A root that cannot be opened is the host's failure, not the
+/// caller's.
+#[expect(clippy::too_many_arguments, reason = "everything that makes a call, once")]
+pub(crate) async fn run_permitted(
+    inner: &Inner,
+    installed: &Installed,
+    permit: Permit,
+    id: &CallId,
+    intent: &Intent,
+    arguments: &str,
+    buckets: &CallBuckets,
+    cancel: &Cancel,
+    sink: Arc<dyn Sink>,
+) -> Over {
+    let opened = inner.host.open(permit, intent.start, intent.seed, Arc::new(buckets.clone()));
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            let message = format!("{error}: {}", error.source);
+            let outcome = Outcome::HostError { message };
+            let result = CallResult { outcome, denials: vec![], usage: Usage::default() };
+            return Over { result, writes: Default::default() };
+        }
+    };
+    let call = Call {
+        id: id.clone(),
+        key: intent.key.clone(),
+        function: intent.function.clone(),
+        arguments: arguments.to_owned(),
+        start: intent.start,
+    };
+    let mut ended = installed.tool.run(opened, call, cancel, sink).await;
+    check_structured(installed, &intent.function, &mut ended.outcome);
+    let result = CallResult { outcome: ended.outcome, denials: ended.denials, usage: ended.usage };
+    Over { result, writes: ended.writes }
+}
+
+/// A tool that promises a schema is held to it.
+fn check_structured(installed: &Installed, function: &FunctionName, outcome: &mut Outcome) {
+    let Outcome::Succeeded { output } = outcome else { return };
+    let Some(value) = &output.structured else { return };
+    let Some(function) = installed.entry.function(function) else { return };
+    if let Err(message) = function.check_structured(value) {
+        *outcome = Outcome::Failed {
+            failure: ringfence_event::Failure {
+                kind: ringfence_event::FailureKind::Failed,
+                message: format!("the tool's output does not fit its own schema: {message}"),
+                path: None,
+                retry_after_ms: None,
+            },
+        };
+    }
+}
+
+/// The events of a direct call on their way into the tenant's stream.
+struct Record<'a> {
+    inner: &'a Inner,
+    caller: &'a Caller,
+    trace: Option<String>,
+    events: Vec<NewEvent>,
+}
+
+impl<'a> Record<'a> {
+    fn new(inner: &'a Inner, caller: &'a Caller) -> Self {
+        Self { inner, caller, trace: entropy::trace().ok(), events: vec![] }
+    }
+
+    fn add(&mut self, body: Body) {
+        let trace = self.trace.clone();
+        self.events.push(NewEvent { at: entropy::now(), body, cause: None, trace });
+    }
+
+    fn batch(&mut self, memory: Vec<MemoryWrite>) -> Batch {
+        let append = Append {
+            stream: Stream::Tenant(self.caller.tenant.clone()),
+            tenant: self.caller.tenant.clone(),
+            user: self.caller.user.clone(),
+            fence: None,
+            expected_seq: None,
+            events: std::mem::take(&mut self.events),
+        };
+        Batch { appends: vec![append], memory, ..Batch::default() }
+    }
+
+    /// Durable before this returns.
+    async fn now(&mut self, memory: Vec<MemoryWrite>) -> Result<(), Error> {
+        let batch = self.batch(memory);
+        self.inner.store()?.commit(batch).await?;
+        Ok(())
+    }
+
+    /// Durable with the next group.
+    async fn later(&mut self, memory: Vec<MemoryWrite>) -> Result<(), Error> {
+        let batch = self.batch(memory);
+        self.inner.store()?.commit_later(batch).await;
+        Ok(())
+    }
+}

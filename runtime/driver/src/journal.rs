@@ -1,0 +1,167 @@
+//! The journal of one session while it is driven: events are applied to the machine at once and
+//! stored together, and nobody is shown what is not durable.
+
+use std::{
+    fs::{File, TryLockError},
+    path::Path,
+    sync::Arc,
+};
+
+use ringfence_event::{Event, FORMAT, SessionId, Stream};
+use ringfence_session::{Command, Definition, Session};
+use ringfence_store::{Append, Batch, Fence, InboxId, MemoryWrite, NewEvent, Store};
+
+use crate::{Caller, Error, entropy};
+
+/// How many events are read at a time.
+const PAGE: u32 = 1000;
+
+/// A session with the right to write it.
+pub(crate) struct Journal {
+    store: Arc<Store>,
+    caller: Caller,
+    fence: Fence,
+    trace: String,
+    session: Session,
+    /// Where the stored list stands.
+    stored: u64,
+    unsaved: Vec<NewEvent>,
+    memory: Vec<MemoryWrite>,
+    done: Vec<InboxId>,
+    /// Held as long as the session is driven, and let go by the system if the process dies.
+    _driven: File,
+}
+
+impl Journal {
+    /// Claims a session and folds its journal. A session that somebody drives is not taken from
+    /// them: its calls are under way.
+    pub(crate) async fn open(
+        store: Arc<Store>,
+        home: &Path,
+        caller: &Caller,
+        id: &SessionId,
+    ) -> Result<Self, Error> {
+        let driven = drive(home, id)?;
+        let worker = format!("{}", std::process::id());
+        let fence = store.claim(&caller.tenant, id, &worker).await?;
+        let session = fold(&store, caller, id)?;
+        Ok(Self {
+            store,
+            caller: caller.clone(),
+            fence,
+            trace: entropy::trace()?,
+            stored: session.seq(),
+            session,
+            _driven: driven,
+            unsaved: vec![],
+            memory: vec![],
+            done: vec![],
+        })
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Lets the machine decide a command and applies what it decided.
+    pub(crate) fn record(
+        &mut self,
+        definition: &Definition,
+        command: Command,
+    ) -> Result<(), Error> {
+        let decided = self.session.decide(definition, command)?;
+        let at = entropy::now();
+        for decided in decided {
+            let event = Event {
+                format: FORMAT,
+                tenant: self.caller.tenant.clone(),
+                user: self.caller.user.clone(),
+                stream: Stream::Session(self.session.id().clone()),
+                seq: self.session.seq() + 1,
+                at,
+                body: decided.body,
+                cause: decided.cause,
+                trace: Some(self.trace.clone()),
+            };
+            self.session.apply(&event)?;
+            let Event { at, body, cause, trace, .. } = event;
+            self.unsaved.push(NewEvent { at, body, cause, trace });
+        }
+        Ok(())
+    }
+
+    /// Memory that is to change with the events recorded since the last save.
+    pub(crate) fn remember(&mut self, writes: Vec<MemoryWrite>) {
+        self.memory.extend(writes);
+    }
+
+    /// A command from the inbox that is done with the next save.
+    pub(crate) fn done(&mut self, command: InboxId) {
+        self.done.push(command);
+    }
+
+    /// The commands that wait in the inbox.
+    pub(crate) fn inbox(&self) -> Result<Vec<ringfence_store::Inboxed>, Error> {
+        Ok(self.store.inbox(&self.caller.tenant, self.session.id())?)
+    }
+
+    /// Makes everything recorded durable, and then shows it.
+    pub(crate) async fn save(
+        &mut self,
+        show: &mut (dyn FnMut(&Event) + Send),
+    ) -> Result<(), Error> {
+        if self.unsaved.is_empty() && self.done.is_empty() && self.memory.is_empty() {
+            return Ok(());
+        }
+        let append = Append {
+            stream: Stream::Session(self.session.id().clone()),
+            tenant: self.caller.tenant.clone(),
+            user: self.caller.user.clone(),
+            fence: Some(self.fence),
+            expected_seq: Some(self.stored),
+            events: std::mem::take(&mut self.unsaved),
+        };
+        let batch = Batch {
+            appends: vec![append],
+            memory: std::mem::take(&mut self.memory),
+            blobs: vec![],
+            inbox_done: std::mem::take(&mut self.done),
+        };
+        let committed = self.store.commit(batch).await?;
+        self.stored += committed.events.len() as u64;
+        committed.events.iter().for_each(show);
+        Ok(())
+    }
+}
+
+/// Takes a session to drive it, on this machine. The claim in the store stands behind it: a lock that
+/// was lost costs time, not the journal.
+fn drive(home: &Path, id: &SessionId) -> Result<File, Error> {
+    let folder = home.join("driven");
+    let path = folder.join(id.as_str());
+    let error = |source| Error::File { act: "write", path: path.clone(), source };
+    std::fs::create_dir_all(&folder).map_err(error)?;
+    let file = File::create(&path).map_err(error)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::input(format!(
+            "session {id} is being driven already; `ringfence session cancel {id}` ends its run"
+        ))),
+        Err(TryLockError::Error(source)) => Err(error(source)),
+    }
+}
+
+/// A session as its journal tells it.
+pub(crate) fn fold(store: &Store, caller: &Caller, id: &SessionId) -> Result<Session, Error> {
+    let mut session = Session::new(id.clone());
+    let stream = Stream::Session(id.clone());
+    loop {
+        let page = store.read(&caller.tenant, &stream, session.seq() + 1, PAGE)?;
+        for event in &page {
+            session.apply(event)?;
+        }
+        if page.len() < PAGE as usize {
+            return Ok(session);
+        }
+    }
+}

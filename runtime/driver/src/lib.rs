@@ -1,0 +1,52 @@
+//! An agent runtime whose every tool is a sandboxed WebAssembly component: the library that people
+//! embed. It carries out what the session machine asks for: models are asked, calls are decided,
+//! recorded, run in the sandbox and settled.
+//!
+//! ```no_run
+//! use ringfence::{Agent, Caller, Cancel, Config, Input, Runtime};
+//!
+//! # async fn example() -> Result<(), ringfence::Error> {
+//! let runtime = Runtime::open(Config::load("ringfence.toml".as_ref())?)?;
+//! let agent = Agent::load("coder.toml".as_ref())?;
+//! let input = Input { text: "What is in the workspace?".into(), session: None };
+//! let ended = runtime
+//!     .run(&Caller::local(), &agent, input, &Cancel::new(), &mut |event| println!("{event:?}"))
+//!     .await?;
+//! println!("{:?}", ended.answer);
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod agent;
+mod buckets;
+mod call;
+mod config;
+mod entropy;
+mod error;
+mod journal;
+mod manage;
+mod run;
+mod runtime;
+mod session;
+mod tool;
+
+pub use agent::Agent;
+pub use call::{DirectCall, ToolRef};
+pub use config::Config;
+pub use error::Error;
+pub use manage::{Added, Granted, Inspected};
+pub use run::{Input, RunEnded};
+pub use runtime::{Caller, Runtime};
+pub use tool::Installed;
+
+pub use ringfence_catalog::{Difference, Entry, Function};
+/// The plain data that everything is said in.
+pub use ringfence_event as event;
+/// Needs and grants.
+pub use ringfence_policy as policy;
+pub use ringfence_sandbox::{Cancel, Import, ImportClass, Sink};
+/// Sessions as their journal tells them.
+pub use ringfence_session::{Call, CallStatus, Run, RunStatus, Session};
+pub use ringfence_store::{Resolved, SessionSummary};

@@ -1,0 +1,164 @@
+//! The runtime: what one process holds for all its sessions and calls.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    thread::JoinHandle,
+};
+
+use ringfence_capability::Host;
+use ringfence_catalog::Lock;
+use ringfence_event::{Digest, ModelName, TenantId, ToolName, UserId};
+use ringfence_model::{Model, Protocol, ScriptedModel};
+use ringfence_policy::ToolPolicy;
+use ringfence_sandbox::{Engine, EngineConfig};
+use ringfence_store::Store;
+
+use crate::{
+    Config, Error, Installed,
+    config::read_text,
+    tool::{Tools, Unusable},
+};
+
+/// Whose work it is, and on whose behalf: from the credential, or the command line; never from a
+/// model or a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Whose.
+    pub tenant: TenantId,
+    /// On whose behalf.
+    pub user: UserId,
+}
+
+impl Caller {
+    /// Tenant and user when nobody says.
+    #[must_use]
+    pub fn local() -> Self {
+        Self { tenant: TenantId::local(), user: UserId::local() }
+    }
+}
+
+/// An open runtime. Cheap to clone.
+#[derive(Clone)]
+pub struct Runtime(pub(crate) Arc<Inner>);
+
+/// What a policy is compiled of, beside the grants, which never change while a runtime is open.
+type PolicyKey = (TenantId, ToolName, [Digest; 3]);
+
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) engine: Engine,
+    pub(crate) host: Host,
+    pub(crate) tools: Tools,
+    store: LazyStore,
+    policies: Mutex<HashMap<PolicyKey, ToolPolicy>>,
+    models: Mutex<HashMap<ModelName, Arc<dyn Model>>>,
+}
+
+impl Runtime {
+    /// Opens the runtime: the engine, the lock file, and the store in the home folder.
+    ///
+    /// # Errors
+    /// When one of them cannot be opened.
+    pub fn open(config: Config) -> Result<Self, Error> {
+        let store = LazyStore::start(config.home.join("journal.db"));
+        let engine = Engine::new(&EngineConfig {
+            concurrent_calls: config.concurrent_calls,
+            cache: Some(config.home.join("compiled")),
+        })?;
+        let lock = Lock::load(&config.lock_file())?;
+        let tools = Tools::new(lock, &config.folder);
+        Ok(Self(Arc::new(Inner {
+            engine,
+            host: Host::new(),
+            tools,
+            store,
+            policies: Mutex::default(),
+            models: Mutex::default(),
+            config,
+        })))
+    }
+
+    /// What it was opened with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// Waits until everything recorded so far is durable. To be called before the process ends.
+    ///
+    /// # Errors
+    /// When something could not be stored.
+    pub async fn flush(&self) -> Result<(), Error> {
+        Ok(self.0.store()?.flush().await?)
+    }
+}
+
+impl Inner {
+    pub(crate) fn store(&self) -> Result<&Arc<Store>, Error> {
+        self.store.get()
+    }
+
+    /// The policy of one tool for one tenant, compiled once. Another build of the tool has digests of
+    /// its own, and so a policy of its own.
+    pub(crate) fn policy(&self, tenant: &TenantId, installed: &Installed) -> ToolPolicy {
+        let entry = &installed.entry;
+        let of_tool = [entry.component, entry.definitions, entry.manifest];
+        let key = (tenant.clone(), installed.manifest.name.clone(), of_tool);
+        let mut policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        policies.entry(key).or_insert_with(|| installed.policy(tenant, &self.config.grants)).clone()
+    }
+
+    /// A tool by name, accepted and verified.
+    pub(crate) async fn tool(&self, name: &ToolName) -> Result<Arc<Installed>, Unusable> {
+        self.tools.get(&self.engine, name).await
+    }
+
+    /// A model by its name in the operator's file.
+    pub(crate) fn model(&self, name: &ModelName) -> Result<Arc<dyn Model>, Error> {
+        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(model) = models.get(name) {
+            return Ok(model.clone());
+        }
+        let Some(config) = self.config.models.get(name) else {
+            return Err(Error::input(format!(
+                "there is no model `{name}`: [model.{name}] in ringfence.toml sets one up"
+            )));
+        };
+        let model: Arc<dyn Model> = match config.protocol {
+            Protocol::Scripted => {
+                let path = self.config.folder.join(&config.script);
+                let script = read_text(&path)?;
+                Arc::new(ScriptedModel::parse(&script, &path.display().to_string())?)
+            }
+        };
+        models.insert(name.clone(), model.clone());
+        Ok(model)
+    }
+}
+
+/// The store, opened beside the engine: neither waits for the other.
+struct LazyStore {
+    opening: Mutex<Option<JoinHandle<Result<Store, ringfence_store::Error>>>>,
+    store: OnceLock<Result<Arc<Store>, ringfence_store::Error>>,
+}
+
+impl LazyStore {
+    fn start(path: std::path::PathBuf) -> Self {
+        let opening = std::thread::spawn(move || Store::open(&path));
+        Self { opening: Mutex::new(Some(opening)), store: OnceLock::new() }
+    }
+
+    fn get(&self) -> Result<&Arc<Store>, Error> {
+        let store = self.store.get_or_init(|| {
+            let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+            // The handle is there: it is taken only here, and this runs once.
+            let opened = opening.take().map(JoinHandle::join);
+            match opened {
+                Some(Ok(opened)) => opened.map(Arc::new),
+                Some(Err(_)) | None => Err(ringfence_store::Error::Stopped),
+            }
+        });
+        store.as_ref().map_err(|error| error.clone().into())
+    }
+}

@@ -1,0 +1,107 @@
+//! Sessions from outside: the list, one as its journal tells it, and commands to one that another
+//! process may be driving.
+
+use ringfence_event::{Event, RunId, SessionId, Stream};
+use ringfence_session::{Run, Session};
+use ringfence_store::{Resolved, SessionSummary, Store};
+use serde::{Deserialize, Serialize};
+
+use crate::{Caller, Error, Runtime, entropy, journal};
+
+/// What can be put into a session's inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum InboxCommand {
+    /// End this run. A later one is not meant by it, however late it is read.
+    Cancel {
+        /// Which.
+        run: RunId,
+    },
+}
+
+impl InboxCommand {
+    pub(crate) fn parse(json: &str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
+
+    fn json(self) -> String {
+        serde_json::to_string(&self).expect("plain data with string keys is always JSON")
+    }
+}
+
+impl Runtime {
+    /// The tenant's sessions, the one used last first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn sessions(&self, caller: &Caller, limit: u32) -> Result<Vec<SessionSummary>, Error> {
+        Ok(self.0.store()?.sessions(&caller.tenant, Some(&caller.user), limit)?)
+    }
+
+    /// The one session of the caller whose id begins like this.
+    ///
+    /// # Errors
+    /// When there is none, or several.
+    pub fn find_session(&self, caller: &Caller, prefix: &str) -> Result<SessionId, Error> {
+        let store = self.0.store()?;
+        match store.resolve_session(&caller.tenant, prefix)? {
+            Resolved::One(id) if own(store, caller, &id).is_ok() => Ok(id),
+            Resolved::One(_) | Resolved::None => {
+                Err(Error::input(format!("there is no session `{prefix}`")))
+            }
+            Resolved::Ambiguous(ids) => {
+                let ids: Vec<&str> = ids.iter().map(SessionId::as_str).collect();
+                Err(Error::input(format!("`{prefix}` may be any of {}", ids.join(", "))))
+            }
+        }
+    }
+
+    /// A session as its journal tells it.
+    ///
+    /// # Errors
+    /// When there is none, or its journal is damaged.
+    pub fn session(&self, caller: &Caller, id: &SessionId) -> Result<Session, Error> {
+        let store = self.0.store()?;
+        own(store, caller, id)?;
+        journal::fold(store, caller, id)
+    }
+
+    /// The events of a session from a place on, up to `limit` of them.
+    ///
+    /// # Errors
+    /// When they cannot be read, with the first one that is damaged.
+    pub fn events(
+        &self,
+        caller: &Caller,
+        id: &SessionId,
+        from_seq: u64,
+        limit: u32,
+    ) -> Result<Vec<Event>, Error> {
+        let store = self.0.store()?;
+        own(store, caller, id)?;
+        Ok(store.read(&caller.tenant, &Stream::Session(id.clone()), from_seq, limit)?)
+    }
+
+    /// Asks for the run of a session to be cancelled, whichever process drives it. The request is
+    /// durable when this returns; the run ends soon after, or when somebody next drives it.
+    ///
+    /// # Errors
+    /// When there is no such session, or no run under way in it.
+    pub async fn cancel_session(&self, caller: &Caller, id: &SessionId) -> Result<(), Error> {
+        let run = self.session(caller, id)?.run().map(Run::id);
+        let run = run.ok_or(ringfence_session::Refused::NoRun)?;
+        let store = self.0.store()?;
+        let json = InboxCommand::Cancel { run }.json();
+        store.inbox_put(&caller.tenant, id, entropy::now(), json).await?;
+        Ok(())
+    }
+}
+
+/// A session of this tenant and this user. One of somebody else is as one that is not there.
+pub(crate) fn own(store: &Store, caller: &Caller, id: &SessionId) -> Result<SessionSummary, Error> {
+    let summary = store.session(&caller.tenant, id)?;
+    match summary.user == caller.user {
+        true => Ok(summary),
+        false => Err(ringfence_store::Error::NoSuchSession.into()),
+    }
+}
