@@ -1,0 +1,95 @@
+//! Gets a page or JSON from the web, as text that a model can read.
+//!
+//! It follows redirects itself: each is a request of its own, which the host decides on anew.
+
+mod address;
+mod markdown;
+mod page;
+
+use ringfence_sdk::http::{self, Response};
+use ringfence_sdk::prelude::*;
+use url::Url;
+
+use crate::page::Page;
+
+/// As many as a site moved twice, with `www` and `https` added, needs.
+const REDIRECTS_MAX: usize = 5;
+
+/// A page longer than this is no page to read. What comes after it is not even received.
+const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// About as much as a model can use of one page.
+const TEXT_CHARS_MAX: usize = 200_000;
+
+/// Sites turn away who does not say who they are.
+const USER_AGENT: &str = concat!("ringfence-fetch/", env!("CARGO_PKG_VERSION"));
+
+/// HTML last of the four, though it is what most answer with: a site that has something simpler
+/// sends it.
+const ACCEPT: &str = "text/markdown, text/plain, application/json, text/html;q=0.9, */*;q=0.5";
+
+#[derive(Deserialize, JsonSchema)]
+struct Get {
+    /// An absolute `https://` or `http://` URL.
+    url: String,
+    /// Whether to return HTML as it is, instead of Markdown.
+    #[serde(default)]
+    raw: bool,
+    /// From which character on to show the text, to read on in a long page.
+    #[serde(default)]
+    start: usize,
+    /// At most so many characters.
+    #[serde(default = "chars_max")]
+    #[schemars(range(min = 1, max = 200_000))]
+    chars_max: usize,
+}
+
+fn chars_max() -> usize {
+    50_000
+}
+
+/// Gets a page, text or JSON from the web by its URL. HTML becomes Markdown, JSON is indented. The
+/// first lines name the URL it came from and the page's title; a text that was cut says how to
+/// read on.
+#[tool(effect = "read")]
+fn get(args: Get) -> Result<String> {
+    let url = address::parse(&args.url)?;
+    let (url, response) = follow(url)?;
+    let content_type = response.headers.get("content-type").unwrap_or_default().to_owned();
+    if let Some(coding) =
+        response.headers.get("content-encoding").filter(|coding| *coding != "identity")
+    {
+        return Err(Error::failed(format!(
+            "`{url}` came compressed as `{coding}`, which nobody asked for"
+        )));
+    }
+    let (body, cut) = response.body.up_to(BODY_BYTES_MAX)?;
+    let page = Page::read(&url, &content_type, &body, args.raw)?;
+    Ok(page.show(args.start, args.chars_max.min(TEXT_CHARS_MAX), cut))
+}
+
+/// The first response that is no redirect, and where it came from.
+fn follow(mut url: Url) -> Result<(Url, Response)> {
+    let mut redirects = 0;
+    loop {
+        let response = http::get(url.as_str())
+            .header("accept", ACCEPT)
+            .header("user-agent", USER_AGENT)
+            .send()
+            .map_err(|error| Error::from(error).context(format_args!("`{url}`")).at("/url"))?;
+        let Some(next) =
+            address::redirected(&url, response.status, response.headers.get("location"))?
+        else {
+            return Ok((url, response.ok()?));
+        };
+        if redirects == REDIRECTS_MAX {
+            return Err(Error::failed(format!(
+                "`{url}` redirects again, after {REDIRECTS_MAX} redirects"
+            )));
+        }
+        redirects += 1;
+        url = next;
+    }
+}
+
+ringfence_sdk::export!(get);

@@ -1,0 +1,87 @@
+//! Which files are searched.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use globset::{GlobBuilder, GlobMatcher};
+use ignore::{DirEntry, Walk, WalkBuilder};
+use ringfence_sdk::{Error, Result};
+
+/// The files under a path of a root.
+pub(crate) struct Tree {
+    walk: Walk,
+    path: PathBuf,
+    glob: Option<Glob>,
+}
+
+/// A pattern without `/` fits a name, one with it a path.
+enum Glob {
+    Name(GlobMatcher),
+    Path(GlobMatcher),
+}
+
+impl Tree {
+    pub(crate) fn new(
+        root: &Path,
+        path: &Path,
+        glob: Option<&str>,
+        hidden: bool,
+        ignored: bool,
+    ) -> Result<Self> {
+        let glob = glob.map(Glob::new).transpose()?;
+        let metadata = path.metadata().map_err(|error| {
+            Error::from(error)
+                .context(format_args!("`{}` cannot be searched", path.display()))
+                .at("/path")
+        })?;
+        // A file that is named is searched, whatever excludes it. A folder is reached from its root,
+        // so that every `.gitignore` on the way there counts.
+        let mut walk = WalkBuilder::new(if metadata.is_file() { path } else { root });
+        walk.standard_filters(false)
+            .hidden(!hidden)
+            .ignore(!ignored)
+            .git_ignore(!ignored)
+            .require_git(false)
+            .sort_by_file_path(Path::cmp);
+        let wanted = path.to_owned();
+        walk.filter_entry(move |entry| {
+            let on_the_way = wanted.starts_with(entry.path());
+            let is_git = entry.file_name() == OsStr::new(".git") && !ignored;
+            on_the_way || (entry.path().starts_with(&wanted) && !is_git)
+        });
+        Ok(Self { walk: walk.build(), path: path.to_owned(), glob })
+    }
+
+    /// The files in order of their paths, or why one or a folder of them cannot be read.
+    pub(crate) fn files(self) -> impl Iterator<Item = std::result::Result<PathBuf, String>> {
+        let Self { walk, path, glob } = self;
+        walk.filter_map(move |entry| match entry {
+            Err(error) => Some(Err(error.to_string())),
+            Ok(entry) if is_wanted(&entry, &path, glob.as_ref()) => Some(Ok(entry.into_path())),
+            Ok(_) => None,
+        })
+    }
+}
+
+fn is_wanted(entry: &DirEntry, path: &Path, glob: Option<&Glob>) -> bool {
+    let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
+    let Ok(relative) = entry.path().strip_prefix(path) else {
+        return false;
+    };
+    is_file
+        && match glob {
+            None => true,
+            Some(Glob::Name(glob)) => glob.is_match(entry.file_name()),
+            Some(Glob::Path(glob)) => glob.is_match(relative),
+        }
+}
+
+impl Glob {
+    fn new(pattern: &str) -> Result<Self> {
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| {
+            Error::invalid_input(format!("`{pattern}` is no pattern: {}", error.kind())).at("/glob")
+        })?;
+        let matcher = glob.compile_matcher();
+        Ok(if pattern.contains('/') { Self::Path(matcher) } else { Self::Name(matcher) })
+    }
+}
