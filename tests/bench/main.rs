@@ -1,0 +1,55 @@
+//! The project's numbers. Each is taken beside its own baseline or price, in one run, so that the
+//! ratio means something on whatever machine this is; `BENCHMARKS.md` says how to read it.
+//!
+//! Without arguments everything is measured; with arguments only the parts that are named.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+
+mod baseline;
+mod cancel;
+mod fresh_call;
+mod host_work;
+mod measure;
+mod ours;
+mod quiet;
+mod start;
+mod table;
+mod threads;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use table::Table;
+
+/// A part: its name, and what it adds to the table.
+type Part = (&'static str, fn(&mut Table) -> Result<()>);
+
+const PARTS: &[Part] = &[
+    ("fresh-call", fresh_call::measure),
+    ("threads", threads::measure),
+    ("start", start::measure),
+    ("host-work", host_work::measure),
+    ("cancel", cancel::measure),
+];
+
+fn main() -> Result<ExitCode> {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = wanted.iter().find(|name| PARTS.iter().all(|(part, _)| part != name)) {
+        let names: Vec<&str> = PARTS.iter().map(|(part, _)| *part).collect();
+        bail!("there is no part `{unknown}`: the parts are {}", names.join(", "));
+    }
+    let mut missed = 0;
+    for (name, part) in PARTS {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            let mut table = Table::new(name);
+            part(&mut table)?;
+            println!("\n{table}");
+            missed += table.missed();
+        }
+    }
+    if missed > 0 {
+        println!("{missed} numbers miss what they must reach");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}

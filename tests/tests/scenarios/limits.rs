@@ -1,0 +1,72 @@
+//! What a run may spend: steps, calls, tokens, time and fuel, and how many calls run side by side.
+
+use ringfence::{
+    RunStatus,
+    event::{Body, Limit, Outcome},
+};
+
+use crate::world::World;
+
+const SPIN: &str = "[tenant.local.tool.spin]\nlimits.fuel = \"100G\"\nlimits.time = \"60s\"\n";
+
+fn calls(arguments: &[&str]) -> String {
+    let calls: Vec<String> = arguments
+        .iter()
+        .map(|arguments| format!("{{ function = \"spin_spin\", arguments = {arguments} }}"))
+        .collect();
+    format!("calls = [{}]", calls.join(", "))
+}
+
+async fn check(limits: &str, script: &str, limit: Limit) {
+    let world = World::new();
+    world.add_spin().await;
+    world.grants(SPIN);
+    world.script(script);
+    let agent = world.agent("spin = \"*\"", limits);
+    let over = world.run(&agent).await;
+    let last = over.events.last().expect("an event");
+    let Body::RunLimitReached { limit: reached, .. } = &last.body else {
+        panic!("{limits}: {:?}", over.kinds())
+    };
+    assert_eq!(*reached, limit, "{limits}");
+    assert_eq!(over.ended.status, RunStatus::LimitReached(limit));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_limit_of_a_run_holds() {
+    let again = format!("[[turn]]\nreply = {{ {} }}\n", calls(&["{ turns = 10 }"]));
+    check("steps = 3", &again, Limit::Steps).await;
+    check("calls = 2", &again, Limit::Calls).await;
+    check("tokens = 500", &again, Limit::Tokens).await;
+    let forever = format!("[[turn]]\nreply = {{ {} }}\n", calls(&["{}"]));
+    check("time = \"200ms\"", &forever, Limit::Time).await;
+    check("fuel = \"20M\"", &forever, Limit::Fuel).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_calls_of_a_step_run_side_by_side_up_to_the_cap() {
+    let world = World::new();
+    world.add_spin().await;
+    world.grants(SPIN);
+    let turns = "{ turns = 3000000 }";
+    let script = format!(
+        "[[turn]]\nwhen = {{ step = 1 }}\nreply = {{ {} }}\n[[turn]]\nreply = {{ text = \"Done.\" }}\n",
+        calls(&[turns; 4])
+    );
+    world.script(&script);
+    for (cap, most) in [(1, 1), (2, 2), (4, 4)] {
+        let agent = world.agent("spin = \"*\"", &format!("concurrent-calls = {cap}"));
+        let over = world.run(&agent).await;
+        assert!(over.results().iter().all(|(_, r)| matches!(r.outcome, Outcome::Succeeded { .. })));
+        let (mut running, mut peak) = (0_u32, 0);
+        for kind in over.kinds() {
+            match kind {
+                "call.started" => running += 1,
+                "call.finished" => running -= 1,
+                _ => {}
+            }
+            peak = peak.max(running);
+        }
+        assert_eq!(peak, most, "cap {cap}: {:?}", over.kinds());
+    }
+}

@@ -1,0 +1,12 @@
+//! Whole runs through the library: real components, real files, real sockets on loopback; only the
+//! model's decisions are scripted. Guests are built by `cargo xtask guests`.
+
+mod cancel;
+mod demo;
+mod forbidden;
+mod limits;
+mod loopback;
+mod memory;
+mod recovery;
+mod supply;
+mod world;
