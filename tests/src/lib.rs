@@ -1,3 +1,41 @@
-//! Tests and benchmarks that cross crates: `tests/structure` checks the shape of the workspace itself.
+//! Tests and benchmarks that cross crates: `security` attacks the sandbox, `tests/structure` checks
+//! the shape of the workspace, `tests/scenarios` makes whole runs. Here is what they, and the
+//! sandbox's own tests, try things with: guests by name, a [`Scene`] in which one is called, folders
+//! and a web server to be let into or not.
 
 #![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "all of this is for tests, which are to fail")]
+
+mod folders;
+mod heard;
+mod holders;
+mod scene;
+mod stored;
+pub mod web;
+
+use std::path::{Path, PathBuf};
+
+pub use folders::Folders;
+pub use heard::{Notes, Started};
+pub use holders::Holders;
+pub use scene::{ENGINE, SEED, SLOTS, START, Scene, engine, text};
+pub use stored::Stored;
+
+/// The root of the workspace.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A guest component by name.
+///
+/// # Panics
+///
+/// If it was not built.
+#[must_use]
+pub fn guest(name: &str) -> Vec<u8> {
+    let path = root().join("target/guest").join(format!("{name}.wasm"));
+    std::fs::read(&path).unwrap_or_else(|error| {
+        panic!("{}: {error}; `cargo xtask guests` builds it", path.display())
+    })
+}

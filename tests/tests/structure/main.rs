@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cases;
 mod environment;
 mod graph;
 mod manifest;
@@ -78,6 +79,12 @@ fn only_policy_makes_a_permit() {
 #[test]
 fn every_tool_has_a_readme_a_manifest_and_tests() {
     none(tool::complete(&tool::folders(&workspace().root.join("tools"))));
+}
+
+#[test]
+fn every_case_of_an_attack_has_a_sentence_and_a_test() {
+    let root = workspace().root;
+    none(cases::complete(&cases::rows(&root), &cases::tests(&root)));
 }
 
 fn none(problems: Vec<String>) {

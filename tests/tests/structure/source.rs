@@ -49,7 +49,8 @@ pub(crate) fn read(root: &Path, folder: &str) -> Vec<Source> {
         .collect()
 }
 
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+/// Every Rust file below the folder.
+pub(crate) fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder of sources") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {

@@ -1,9 +1,8 @@
 //! What a call cost, to the byte where bytes are counted.
 
-use ringfence_event::{Effect, Usage};
+use ringfence_event::{Effect, Outcome, Usage};
+use ringfence_tests::{Folders, Scene, text, web};
 use serde_json::{Value, json};
-
-use crate::support::{Folders, Scene, text};
 
 async fn usage(function: &str, arguments: Value) -> Usage {
     let folders = Folders::new();
@@ -12,7 +11,7 @@ async fn usage(function: &str, arguments: Value) -> Usage {
         .needs("[needs.memory.user]\naccess = \"write\"")
         .grants("memory.user = \"write\"");
     let ended = scene.run(function, arguments).await;
-    text(&ended);
+    assert!(matches!(ended.outcome, Outcome::Succeeded { .. }), "{ended:?}");
     assert!(ended.denials.is_empty(), "{ended:?}");
     ended.usage
 }
@@ -56,4 +55,46 @@ async fn host_work_is_the_price_of_each_act() {
         assert_eq!(many.host_calls - few.host_calls, 100 * calls, "{act}");
         assert_eq!(many.host_work - few.host_work, 100 * price, "{act}");
     }
+}
+
+/// What is counted is what was asked for, to the byte.
+#[tokio::test]
+async fn counters_count_what_was_asked() {
+    for (what, count) in [
+        ("stdout", (|u| u.log_bytes) as fn(&Usage) -> u64),
+        ("stderr", |u| u.log_bytes),
+        ("log", |u| u.log_bytes),
+        ("progress", |u| u.log_bytes),
+        ("emit", |u| u.output_bytes),
+        ("output", |u| u.output_bytes),
+        ("random", |u| u.random_bytes),
+        ("insecure", |u| u.random_bytes),
+    ] {
+        let arguments = json!({ "what": what, "bytes": 12_345 });
+        let ended = Scene::new(Effect::Pure).run("flood", arguments).await;
+        let said = if what == "output" || what == "emit" { 0 } else { "done".len() as u64 };
+        assert_eq!(count(&ended.usage), 12_345, "{what}: {ended:?}");
+        let rest = ended.usage.log_bytes + ended.usage.output_bytes + ended.usage.random_bytes;
+        assert_eq!(rest, 12_345 + said, "{what}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn requests_and_responses_are_counted() {
+    let web = web::serve();
+    let origin = web.origin();
+    let scene = Scene::new(Effect::Unsafe)
+        .needs(&format!("[needs.http.\"{origin}\"]\nmethods = [\"POST\"]"))
+        .grants(&format!("http = [\"{origin}\"]"));
+    let send = |body: Value| json!({ "method": "POST", "url": format!("{}/echo", web.origin()), "body": body });
+    let small = scene.run("http", send(json!("x"))).await.usage;
+    let large = scene.run("http", send(json!("x".repeat(5_001)))).await;
+    assert_eq!(text(&large).len(), "200 ".len() + 5_001);
+    let large = large.usage;
+    assert_eq!(large.egress_bytes - small.egress_bytes, 5_000);
+    // The length is a header, and has more digits.
+    let grown = large.bytes_read - small.bytes_read;
+    assert!((5_000..5_010).contains(&grown), "{grown}");
+    assert!(small.egress_bytes > "POST /echo HTTP/1.1".len() as u64, "{small:?}");
+    assert_eq!((small.requests, large.requests), (1, 1));
 }

@@ -3,9 +3,8 @@
 use std::fs;
 
 use ringfence_event::{Asked, DenialCode, Effect, FileOwner};
+use ringfence_tests::{Folders, Scene, text};
 use serde_json::json;
-
-use crate::support::{Folders, Scene, text};
 
 /// F1, F2, F3: `..`, absolute paths and links, with and without a slash at the end, through every
 /// interface. The host's own files are never touched, and the denial names the guest's path alone.

@@ -9,43 +9,52 @@ use std::{
 
 /// One request as it came.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub struct Request {
     /// Such as `GET /hello HTTP/1.1`.
-    pub(crate) line: String,
+    pub line: String,
     /// Names in lower case.
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: String,
+    pub headers: Vec<(String, String)>,
+    /// Whole, chunks put together.
+    pub body: String,
 }
 
 impl Request {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    /// The first header of that name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 }
 
-pub(crate) struct Web {
+/// The server.
+pub struct Web {
     port: u16,
     seen: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Web {
-    pub(crate) fn port(&self) -> u16 {
+    /// Where it listens, on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
         self.port
     }
 
     /// By its address.
-    pub(crate) fn origin(&self) -> String {
+    #[must_use]
+    pub fn origin(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// What it was asked since the last time.
-    pub(crate) fn take(&self) -> Vec<Request> {
+    #[must_use]
+    pub fn take(&self) -> Vec<Request> {
         std::mem::take(&mut *self.seen.lock().unwrap())
     }
 }
 
 /// Serves until the test is over.
-pub(crate) fn serve() -> Web {
+#[must_use]
+pub fn serve() -> Web {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let seen = Arc::<Mutex<Vec<Request>>>::default();

@@ -1,11 +1,13 @@
 //! Paths within a root, and what lies between two roots.
 
+mod outside;
+mod read_only;
+
 use std::fs;
 
 use ringfence_event::{DenialCode, Effect};
+use ringfence_tests::{Folders, Scene, text};
 use serde_json::json;
-
-use crate::support::{Folders, Scene, text};
 
 /// F1: odd spellings of what is granted work, or fail with an error that says why.
 #[tokio::test]

@@ -8,9 +8,8 @@ use std::{
 };
 
 use ringfence_event::{Asked, DenialCode, Effect, FileOwner};
+use ringfence_tests::{Folders, Scene, text};
 use serde_json::{Value, json};
-
-use crate::support::{Folders, Scene, text};
 
 /// Every act that changes something, in an order in which all of them work where that is granted.
 const CHANGES: &[(&str, &str, &str)] = &[

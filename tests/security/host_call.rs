@@ -1,10 +1,13 @@
 //! Every limit of a call: what fits exactly is done, one more ends the call with the limit's name,
 //! and the next call finds everything well.
 
-use ringfence_event::{Effect, Limit, Outcome, Usage};
-use serde_json::{Value, json};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use crate::{support::Scene, web};
+use ringfence_capability::Random;
+use ringfence_event::{Effect, Limit, Note, Outcome, Usage};
+use ringfence_sandbox::{Cancel, Sink, Tool};
+use ringfence_tests::{Holders, Scene, engine, guest, web};
+use serde_json::{Value, json};
 
 struct Case {
     limit: Limit,
@@ -97,28 +100,6 @@ async fn counters_end_the_call_at_exactly_their_limit() {
     }
 }
 
-/// What is counted is what was asked for, to the byte.
-#[tokio::test]
-async fn counters_count_what_was_asked() {
-    for (what, count) in [
-        ("stdout", (|u| u.log_bytes) as fn(&Usage) -> u64),
-        ("stderr", |u| u.log_bytes),
-        ("log", |u| u.log_bytes),
-        ("progress", |u| u.log_bytes),
-        ("emit", |u| u.output_bytes),
-        ("output", |u| u.output_bytes),
-        ("random", |u| u.random_bytes),
-        ("insecure", |u| u.random_bytes),
-    ] {
-        let (function, arguments) = flood(what, 12_345);
-        let ended = Scene::new(Effect::Pure).run(function, arguments).await;
-        let said = if what == "output" || what == "emit" { 0 } else { "done".len() as u64 };
-        assert_eq!(count(&ended.usage), 12_345, "{what}: {ended:?}");
-        let rest = ended.usage.log_bytes + ended.usage.output_bytes + ended.usage.random_bytes;
-        assert_eq!(rest, 12_345 + said, "{what}: {ended:?}");
-    }
-}
-
 #[tokio::test]
 async fn requests_and_what_they_send_are_limited() {
     let web = web::serve();
@@ -194,4 +175,93 @@ async fn h2_time_ends_a_guest_that_waits() {
         assert!(ended.usage.wall_us >= 50_000, "{how}: {:?}", ended.usage);
         scene("20s").works().await;
     }
+}
+
+/// H5: the time of the host is paid for: a loop of cheap host calls ends at its fuel.
+#[tokio::test]
+async fn h5_host_calls_are_paid_for() {
+    let scene = Scene::new(Effect::Read).grants("limits.fuel = \"50M\"");
+    let ended = scene.run("hold", json!({ "how": "host-calls" })).await;
+    assert_eq!(ended.outcome, Outcome::LimitReached { limit: Limit::Fuel });
+    let usage = ended.usage;
+    assert!(usage.host_calls > 1_000 && usage.host_work > usage.fuel, "{usage:?}");
+    assert!(usage.fuel_total() <= 50_000_000, "{usage:?}");
+}
+
+/// H7: header fields are bounded, and too many of them are an error and no panic.
+#[tokio::test]
+async fn h7_header_fields_are_bounded() {
+    let web = web::serve();
+    let url = format!("{}/fields", web.origin());
+    let origin = web.origin();
+    let scene = Scene::new(Effect::Unsafe)
+        .needs(&format!("[needs.http.\"{origin}\"]\nmethods = [\"GET\"]"))
+        .grants(&format!("http = [\"{origin}\"]"));
+    let ended = scene.run("http", json!({ "url": url })).await;
+    assert!(matches!(ended.outcome, Outcome::Succeeded { .. }), "{ended:?}");
+    assert_eq!(ended.usage.requests, 1, "{ended:?}");
+    let headers: Vec<_> = (0..40_000).map(|n| (format!("x-{n}"), "y")).collect();
+    let arguments = json!({ "url": url, "headers": headers });
+    let ended = scene.run("http", arguments).await;
+    assert!(!matches!(ended.outcome, Outcome::HostError { .. }), "{ended:?}");
+    assert_eq!(ended.usage.requests, 0, "{ended:?}");
+}
+
+/// Breaks where the host is called.
+struct Broken;
+
+impl Sink for Broken {
+    fn note(&self, _: Note) {
+        panic!("the sink breaks as it was told");
+    }
+}
+
+/// H9: a panic of the host's own ends that call and nothing else.
+#[tokio::test]
+async fn h9_a_host_function_that_panics_ends_one_call() {
+    let scene = Scene::new(Effect::Read);
+    for _ in 0..20 {
+        let arguments = json!({ "how": "sleep", "count": 1 });
+        let sink = Arc::new(Broken);
+        let ended = scene.run_until("hold", arguments, &Cancel::new(), sink).await;
+        assert!(matches!(ended.outcome, Outcome::HostError { .. }), "{ended:?}");
+        scene.works().await;
+    }
+}
+
+/// H10: the future of a call is dropped at any moment; nothing is left of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h10_a_call_that_is_dropped_leaves_nothing() {
+    let web = web::serve();
+    let engine = engine();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.txt"), "hello").unwrap();
+    std::fs::write(folder.path().join("b.txt"), "").unwrap();
+    let origin = web.origin();
+    let scene = Scene::of(Tool::load(&engine, &guest("probe")).unwrap(), Effect::Unsafe)
+        .needs(&format!("[needs.http.\"{origin}\"]\nmethods = [\"GET\"]"))
+        .grants(&format!("http = [\"{origin}\"]"))
+        .root("workspace", folder.path(), "write");
+    let kinds = [
+        ("hold", json!({ "how": "sleep", "count": 3_600_000 })),
+        ("hold", json!({ "how": "spin" })),
+        ("hold", json!({ "how": "host-calls" })),
+        ("http", json!({ "url": format!("{origin}/hello"), "times": 30 })),
+        ("http", json!({ "url": format!("{origin}/silent") })),
+        ("repeat", json!({ "act": "sync", "times": 1_000 })),
+        ("repeat", json!({ "act": "path-open", "times": 1_000_000 })),
+    ];
+    let mut random = Random::new(20_261_123, "when to drop");
+    for turn in 0..210 {
+        let (function, arguments) = &kinds[turn % kinds.len()];
+        let (opened, call) = scene.open(function, arguments);
+        let after = Duration::from_micros(random.next_u64() % 4_000);
+        let cancel = Cancel::new();
+        let tool = scene.tool();
+        let running = pin!(tool.run(opened, call, &cancel, scene.notes.clone()));
+        // What ends before is no less a try.
+        let _ = tokio::time::timeout(after, running).await;
+    }
+    // All slots are free: so many calls run at one time.
+    Holders::fill(&scene).await.release().await;
 }

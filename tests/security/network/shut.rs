@@ -1,10 +1,10 @@
 //! Sockets and configuration: linked for every call, open to none, and each attempt is on record.
 
 use ringfence_event::{Asked, DenialCode, Effect};
+use ringfence_tests::{Scene, text};
 use serde_json::{Value, json};
 
-use crate::support::{Scene, text};
-
+/// N9, N14: whatever is tried, nobody hears of it.
 #[tokio::test]
 async fn n9_sockets_and_configuration_are_shut() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
