@@ -171,7 +171,10 @@ impl Files {
         match kind {
             Kind::Directory => Ok(Node::Dir(dir.child(path, file))),
             Kind::File => Ok(Node::File(FileNode::new(dir, path, file, how.read, wants_write))),
-            _ => Err(self.deny(dir, path, access)),
+            _ => {
+                self.denials.record(self.permit.deny_special(&dir.path_of(path), access));
+                Err(FsError::Denied)
+            }
         }
     }
 
@@ -289,7 +292,13 @@ impl Files {
             self.deny(to, new, Access::Write);
             return Err(FsError::CrossRoot);
         }
-        act(from.dir(), to.dir()).map_err(|error| self.outside(from, old, Access::Write, error))
+        act(from.dir(), to.dir()).map_err(|error| {
+            // The error does not say which of the two leads out; looking at one does.
+            let looked = from.dir().symlink_metadata(old);
+            let (dir, path) =
+                if looked.is_err_and(|error| leads_out(&error)) { (from, old) } else { (to, new) };
+            self.outside(dir, path, Access::Write, error)
+        })
     }
 
     /// The directory handle behind `at`, if its root is open this far.
@@ -329,11 +338,13 @@ impl Files {
         FsError::Denied
     }
 
-    /// cap-std says that a path leads out of the handle with an error of its own, which carries no
-    /// number of the operating system.
     fn outside(&self, dir: &DirNode, path: &str, access: Access, error: io::Error) -> FsError {
-        let escapes =
-            error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none();
-        if escapes { self.deny(dir, path, access) } else { error.into() }
+        if leads_out(&error) { self.deny(dir, path, access) } else { error.into() }
     }
+}
+
+/// cap-std says that a path leads out of the handle with an error of its own, which carries no
+/// number of the operating system.
+fn leads_out(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none()
 }

@@ -73,6 +73,13 @@ pub enum Change {
     Set(Vec<u8>),
     /// The key is gone.
     Delete,
+    /// The number under the key grows. What other calls added meanwhile is kept.
+    Increment {
+        /// By how much.
+        by: u64,
+        /// What it comes to as the call sees it.
+        sum: u64,
+    },
 }
 
 /// What a call wrote: to be committed with its outcome.
@@ -111,6 +118,7 @@ impl Memory {
         let value = match written {
             Some(Change::Set(value)) => Some(value),
             Some(Change::Delete) => None,
+            Some(Change::Increment { sum, .. }) => Some(digits(sum)),
             None => self.buckets.get(scope, key).await?,
         };
         if let Some(value) = &value {
@@ -121,25 +129,18 @@ impl Memory {
 
     /// Sets a key.
     pub fn set(&self, scope: Scope, key: &str, value: Vec<u8>) -> Result<(), MemoryError> {
-        self.meter.charge(cost::BUCKET_CALL)?;
-        self.check_write(scope)?;
-        check_key(key)?;
-        self.meter.store((key.len() + value.len()) as u64)?;
-        self.writes().insert((scope, key.to_owned()), Change::Set(value));
-        Ok(())
+        self.write(scope, key, value.len(), Change::Set(value))
     }
 
     /// Removes a key; nothing happens if there is none.
     pub fn delete(&self, scope: Scope, key: &str) -> Result<(), MemoryError> {
-        self.meter.charge(cost::BUCKET_CALL)?;
-        self.check_write(scope)?;
-        check_key(key)?;
-        self.meter.store(key.len() as u64)?;
-        self.writes().insert((scope, key.to_owned()), Change::Delete);
-        Ok(())
+        self.write(scope, key, 0, Change::Delete)
     }
 
-    /// Adds to the number under a key, which counts as 0 where there is none.
+    /// Adds to the number under a key, which counts as 0 where there is none. Returned is the sum
+    /// as this call sees it, not what other calls that run meanwhile add; the commit adds `delta`
+    /// to what is stored then, so that no call's part of the sum is lost. Where the call set or
+    /// deleted the key itself, its own value is what it adds to, and what is committed.
     pub async fn increment(&self, scope: Scope, key: &str, delta: u64) -> Result<u64, MemoryError> {
         let number = match self.get(scope, key).await? {
             None => 0,
@@ -149,7 +150,15 @@ impl Memory {
                 .ok_or(MemoryError::NotANumber)?,
         };
         let sum = number.saturating_add(delta);
-        self.set(scope, key, sum.to_string().into_bytes())?;
+        let written = self.writes().get(&(scope, key.to_owned())).cloned();
+        let change = match written {
+            None => Change::Increment { by: delta, sum },
+            Some(Change::Increment { by, .. }) => {
+                Change::Increment { by: by.saturating_add(delta), sum }
+            }
+            Some(Change::Set(_) | Change::Delete) => Change::Set(digits(sum)),
+        };
+        self.write(scope, key, digits(sum).len(), change)?;
         Ok(sum)
     }
 
@@ -170,7 +179,7 @@ impl Memory {
                 && next.as_ref().is_none_or(|next| key <= next);
             if on_page {
                 match change {
-                    Change::Set(_) => keys.insert(key.clone()),
+                    Change::Set(_) | Change::Increment { .. } => keys.insert(key.clone()),
                     Change::Delete => keys.remove(key),
                 };
             }
@@ -189,6 +198,22 @@ impl Memory {
         self.writes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Keeps a change for the commit; `bytes` is the size of the value.
+    fn write(
+        &self,
+        scope: Scope,
+        key: &str,
+        bytes: usize,
+        change: Change,
+    ) -> Result<(), MemoryError> {
+        self.meter.charge(cost::BUCKET_CALL)?;
+        self.check_write(scope)?;
+        check_key(key)?;
+        self.meter.store((key.len() + bytes) as u64)?;
+        self.writes().insert((scope, key.to_owned()), change);
+        Ok(())
+    }
+
     fn check_write(&self, scope: Scope) -> Result<(), MemoryError> {
         match self.permit.bucket(scope.as_str(), Access::Write) {
             Ok(_) => Ok(()),
@@ -200,6 +225,11 @@ impl Memory {
         self.denials.record(denial);
         MemoryError::Denied
     }
+}
+
+/// A number as it is stored.
+fn digits(number: u64) -> Vec<u8> {
+    number.to_string().into_bytes()
 }
 
 fn check_key(key: &str) -> Result<(), MemoryError> {

@@ -214,7 +214,7 @@ impl Meter {
     }
 
     /// What was spent. `fuel_left` is the engine's count, or `None` if the engine never started;
-    /// the memory peak and the time are the sandbox's to fill in.
+    /// the peaks and the time are the sandbox's to fill in.
     #[must_use]
     pub fn usage(&self, fuel_left: Option<u64>) -> Usage {
         let settled = self.host_work.load(Relaxed);
@@ -225,6 +225,7 @@ impl Meter {
             host_calls: self.host_calls.load(Relaxed),
             bytes_read: self.bytes_read.load(Relaxed),
             bytes_written: self.bytes_written.load(Relaxed),
+            storage_bytes: self.stored.load(Relaxed),
             egress_bytes: self.egress.load(Relaxed),
             output_bytes: self.output.load(Relaxed),
             log_bytes: self.logs.load(Relaxed),

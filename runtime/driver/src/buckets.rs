@@ -54,11 +54,13 @@ impl CallBuckets {
                 let bytes = match &change {
                     Change::Set(value) => Some(value.len() as u64),
                     Change::Delete => None,
+                    Change::Increment { sum, .. } => Some(sum.to_string().len() as u64),
                 };
                 let recorded = Recorded { scope, key: key.clone(), bytes };
                 let change = match change {
                     Change::Set(value) => MemoryChange::Set(value),
                     Change::Delete => MemoryChange::Delete,
+                    Change::Increment { by, .. } => MemoryChange::Increment(by),
                 };
                 (MemoryWrite { bucket: self.bucket(scope), key, change }, recorded)
             })
@@ -85,5 +87,42 @@ impl Buckets for CallBuckets {
         let page = self.store.memory_keys(&self.bucket(scope), after, PAGE as u32);
         let keys = page.map(|page| page.keys).map_err(|_| Unavailable);
         Box::pin(std::future::ready(keys))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_store::Batch;
+
+    use super::*;
+
+    /// Two calls that both saw 41 and ended in either order: neither's part is lost.
+    #[tokio::test]
+    async fn increments_of_calls_side_by_side_come_to_their_sum() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(&home.path().join("ringfence.db")).unwrap());
+        let buckets = CallBuckets::new(store.clone(), &Caller::local(), "session", None);
+        let commit = async |changes: Vec<(&str, Change)>| {
+            let writes = changes
+                .into_iter()
+                .map(|(key, change)| ((Scope::User, key.to_owned()), change))
+                .collect();
+            let (memory, recorded) = buckets.changes(writes);
+            store.commit(Batch { memory, ..Batch::default() }).await.unwrap();
+            recorded
+        };
+        let held = async |key| {
+            let value = Buckets::get(&buckets, Scope::User, key).await.unwrap();
+            value.map(|value| String::from_utf8(value).unwrap())
+        };
+        commit(vec![("count", Change::Set(b"41".to_vec()))]).await;
+        let recorded = commit(vec![("count", Change::Increment { by: 59, sum: 100 })]).await;
+        assert_eq!(recorded[0].bytes, Some(3), "as the call saw it");
+        commit(vec![("count", Change::Increment { by: 2, sum: 43 })]).await;
+        assert_eq!(held("count").await.as_deref(), Some("102"));
+        // One that was set to a word in between stays a word, and the call's outcome stands.
+        commit(vec![("count", Change::Set(b"many".to_vec()))]).await;
+        commit(vec![("count", Change::Increment { by: 1, sum: 103 })]).await;
+        assert_eq!(held("count").await.as_deref(), Some("many"));
     }
 }

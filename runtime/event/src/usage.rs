@@ -13,6 +13,10 @@ pub struct Usage {
     pub host_work: u64,
     /// The most that linear memories and tables took at one time, in bytes.
     pub memory_peak_bytes: u64,
+    /// The most resources that the host held for it at one time: open files, folders, streams,
+    /// requests and the like. Handles that a component makes for itself are limited with them and
+    /// not counted here.
+    pub handles_peak: u64,
     /// From the start of the call until its end, in microseconds.
     pub wall_us: u64,
     /// Host functions called.
@@ -21,6 +25,8 @@ pub struct Usage {
     pub bytes_read: u64,
     /// Bytes written to files and memory buckets.
     pub bytes_written: u64,
+    /// Bytes written to memory buckets, keys included; `bytes-written` has them too.
+    pub storage_bytes: u64,
     /// Bytes sent to the network, headers included.
     pub egress_bytes: u64,
     /// Bytes of output, emitted content included.
@@ -40,16 +46,18 @@ impl Usage {
         self.fuel.saturating_add(self.host_work)
     }
 
-    /// Adds another call's usage: counters are summed, the memory peak is the higher one.
+    /// Adds another call's usage: counters are summed, of a peak the higher one stands.
     pub fn add(&mut self, other: &Self) {
         let Self {
             fuel,
             host_work,
             memory_peak_bytes,
+            handles_peak,
             wall_us,
             host_calls,
             bytes_read,
             bytes_written,
+            storage_bytes,
             egress_bytes,
             output_bytes,
             log_bytes,
@@ -59,10 +67,12 @@ impl Usage {
         self.fuel = self.fuel.saturating_add(fuel);
         self.host_work = self.host_work.saturating_add(host_work);
         self.memory_peak_bytes = self.memory_peak_bytes.max(memory_peak_bytes);
+        self.handles_peak = self.handles_peak.max(handles_peak);
         self.wall_us = self.wall_us.saturating_add(wall_us);
         self.host_calls = self.host_calls.saturating_add(host_calls);
         self.bytes_read = self.bytes_read.saturating_add(bytes_read);
         self.bytes_written = self.bytes_written.saturating_add(bytes_written);
+        self.storage_bytes = self.storage_bytes.saturating_add(storage_bytes);
         self.egress_bytes = self.egress_bytes.saturating_add(egress_bytes);
         self.output_bytes = self.output_bytes.saturating_add(output_bytes);
         self.log_bytes = self.log_bytes.saturating_add(log_bytes);

@@ -38,6 +38,13 @@ impl Permit {
         Denial::new(DenialCode::OutsideRoot, asked, Vec::new())
     }
 
+    /// The denial for what is neither a regular file nor a folder, such as a FIFO or a device.
+    #[must_use]
+    pub fn deny_special(&self, path: &str, access: Access) -> Denial {
+        let asked = Asked::File { path: shown(path), access };
+        Denial::new(DenialCode::NeverOpen, asked, Vec::new())
+    }
+
     /// The denial for a request whose host has no public address, where no address is granted.
     #[must_use]
     pub fn deny_address(&self, method: &str, url: &Url) -> Denial {

@@ -187,6 +187,7 @@ impl<'a> Running<'a> {
     fn close(mut self, ended: Result<convert::Returned, Outcome>, began: Instant) -> Ended {
         let fuel_left = self.store.get_fuel().ok();
         let peak = self.store.data().limiter.peak();
+        let handles_peak = self.store.data_mut().handles_peak();
         let emitted = std::mem::take(&mut self.store.data_mut().emitted);
         let opened = self.store.data_mut().opened.take();
         // The slot, the handles and whatever still waits for the network go before anybody hears
@@ -196,6 +197,7 @@ impl<'a> Running<'a> {
         let (denials, writes, mut usage) =
             opened.map(|opened| opened.close(fuel_left)).unwrap_or_default();
         usage.memory_peak_bytes = peak;
+        usage.handles_peak = handles_peak;
         usage.wall_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let (outcome, writes) = match ended {
             Ok(returned) => (convert::outcome(returned, emitted), writes),

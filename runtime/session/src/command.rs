@@ -103,7 +103,7 @@ pub struct MemoryChange {
     pub scope: Scope,
     /// The key.
     pub key: String,
-    /// The size of the new value; absent: deleted.
+    /// The size of the new value, for a sum as the call saw it; absent: deleted.
     pub bytes: Option<u64>,
 }
 

@@ -81,8 +81,10 @@ pub enum MemoryChange {
     Set(Vec<u8>),
     /// Take it out; nothing happens if it is not there.
     Delete,
-    /// Add to the decimal number it holds; one that is not there holds 0.
-    Increment(i64),
+    /// Add to the decimal number it holds, up to [`u64::MAX`]; one that is not there holds 0. What
+    /// is no number stays: whoever adds saw one, so it was set in between, and setting it after the
+    /// sum comes to the same.
+    Increment(u64),
 }
 
 /// Bytes to keep under their digest.
@@ -99,6 +101,6 @@ pub struct BlobWrite {
 pub struct Committed {
     /// Its events with their places, in the order of the appends.
     pub events: Vec<Event>,
-    /// The new value for each [`MemoryChange::Increment`], in order.
-    pub counters: Vec<i64>,
+    /// The new value for each [`MemoryChange::Increment`] of a number, in order.
+    pub counters: Vec<u64>,
 }

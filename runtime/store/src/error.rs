@@ -54,12 +54,6 @@ pub enum Error {
     /// This tenant has no such session. Says nothing of other tenants.
     #[error("no such session")]
     NoSuchSession,
-    /// The value at a key to be incremented is no number, or the sum does not fit.
-    #[error("the value of key `{key}` is no number that can be incremented by this")]
-    NotANumber {
-        /// The key.
-        key: String,
-    },
     /// The database refused.
     #[error("the database failed")]
     Database(#[source] Arc<rusqlite::Error>),
@@ -82,7 +76,6 @@ impl Error {
             self,
             Self::Conflict(_)
                 | Self::NoSuchSession
-                | Self::NotANumber { .. }
                 | Self::Corrupt { .. }
         )
     }

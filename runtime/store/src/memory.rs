@@ -77,21 +77,18 @@ pub(crate) fn bytes_used(connection: &Connection, bucket: &BucketId) -> Result<u
 }
 
 /// Makes one change; the new value of a counter.
-pub(crate) fn write(connection: &Connection, write: &MemoryWrite) -> Result<Option<i64>, Error> {
+pub(crate) fn write(connection: &Connection, write: &MemoryWrite) -> Result<Option<u64>, Error> {
     let MemoryWrite { bucket, key, change } = write;
     match change {
         MemoryChange::Set(value) => set(connection, bucket, key, value).map(|()| None),
         MemoryChange::Delete => delete(connection, bucket, key).map(|()| None),
         MemoryChange::Increment(by) => {
-            let not_a_number = || Error::NotANumber { key: key.clone() };
             let held = match get(connection, bucket, key)? {
-                None => 0,
-                Some(value) => std::str::from_utf8(&value)
-                    .ok()
-                    .and_then(|text| text.parse::<i64>().ok())
-                    .ok_or_else(not_a_number)?,
+                None => Some(0),
+                Some(value) => std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok()),
             };
-            let sum = held.checked_add(*by).ok_or_else(not_a_number)?;
+            let Some(held) = held else { return Ok(None) };
+            let sum = u64::saturating_add(held, *by);
             set(connection, bucket, key, sum.to_string().as_bytes())?;
             Ok(Some(sum))
         }

@@ -58,8 +58,11 @@ impl Bucket {
         self.bucket.exists(key).map_err(|error| self.error(error))
     }
 
-    /// Adds `delta` to the number under `key`, which begins at 0, and returns the sum. No other
-    /// call comes in between.
+    /// Adds `delta` to the number under `key`, which begins at 0, and returns the sum as this call
+    /// sees it. What other calls add at the same time is not in it, and is not lost: all of it is
+    /// in the number once they have ended. So it counts, and does not give out numbers that no other
+    /// call has. After `set` or `delete` of the same key in this call it adds to that, and the key
+    /// is set to the sum.
     pub fn increment(&self, key: &str, delta: u64) -> Result<u64, Error> {
         atomics::increment(&self.bucket, key, delta).map_err(|error| self.error(error))
     }

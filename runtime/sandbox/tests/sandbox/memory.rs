@@ -34,6 +34,17 @@ async fn a_call_sees_its_own_writes_over_what_is_stored() {
         ),
         (json!([{ "increment": ["count", 1] }, { "increment": ["count", 2] }]), "42; 44"),
         (json!([{ "increment": ["fresh", 5] }]), "5"),
+        (
+            json!([{ "increment": ["count", 1] }, { "get": "count" }, { "exists": "count" }]),
+            "42; 42; true",
+        ),
+        (json!([{ "increment": ["fresh", 5] }, "list"]), "5; city,count,fresh,gone,word"),
+        (json!([{ "set": ["count", "7"] }, { "increment": ["count", 1] }]), "set; 8"),
+        (json!([{ "delete": "count" }, { "increment": ["count", 1] }]), "deleted; 1"),
+        (
+            json!([{ "increment": ["count", 1] }, { "delete": "count" }, { "get": "count" }]),
+            "42; deleted; none",
+        ),
         (json!(["list"]), "city,count,gone,word"),
         (
             json!([{ "set": ["new", "1"] }, { "delete": "gone" }, "list"]),
@@ -47,6 +58,29 @@ async fn a_call_sees_its_own_writes_over_what_is_stored() {
         assert_eq!(text(&ended), said, "{tried}");
     }
     assert_eq!(scene.stored.0.lock().unwrap().len(), 4, "a call writes nothing itself");
+}
+
+/// What is handed over for the commit: an increment as what it adds, so that none is lost beside
+/// another call's, unless the call knows the value whatever is stored.
+#[tokio::test]
+async fn an_increment_is_handed_over_as_what_it_adds() {
+    let scene = scene(Effect::Unsafe);
+    let set = |value: &str| Change::Set(value.into());
+    for (tried, change) in [
+        (json!([{ "increment": ["count", 1] }]), Change::Increment { by: 1, sum: 42 }),
+        (
+            json!([{ "increment": ["count", 1] }, { "increment": ["count", 2] }]),
+            Change::Increment { by: 3, sum: 44 },
+        ),
+        (json!([{ "set": ["count", "7"] }, { "increment": ["count", 1] }]), set("8")),
+        (json!([{ "delete": "count" }, { "increment": ["count", 1] }]), set("1")),
+        (json!([{ "increment": ["count", 1] }, { "set": ["count", "x"] }]), set("x")),
+        (json!([{ "increment": ["count", 1] }, { "delete": "count" }]), Change::Delete),
+    ] {
+        let ended = acts(&scene, tried.clone(), "return").await;
+        let written: Vec<_> = ended.writes.into_iter().collect();
+        assert_eq!(written, [((Scope::User, "count".to_owned()), change)], "{tried}");
+    }
 }
 
 /// More keys than a page holds, with some of this call's own in between and behind.

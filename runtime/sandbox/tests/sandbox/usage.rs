@@ -33,9 +33,23 @@ async fn bytes_are_counted_where_they_pass() {
     ] {
         let usage = usage(function, arguments.clone()).await;
         assert_eq!((usage.bytes_read, usage.bytes_written), (read, written), "{arguments}");
+        let stored = if function == "memory" { written } else { 0 };
+        assert_eq!(usage.storage_bytes, stored, "{arguments}");
         assert!(usage.host_calls > 0 && usage.host_work > 0 && usage.wall_us > 0, "{usage:?}");
         assert_eq!((usage.requests, usage.egress_bytes), (0, 0), "{usage:?}");
     }
+}
+
+/// The peak of handles is what was held at one time, not what was opened in all.
+#[tokio::test]
+async fn the_peak_of_handles_is_what_was_held_at_one_time() {
+    let hold = |count: u64| usage("hold", json!({ "how": "handles", "count": count }));
+    let few = hold(10).await.handles_peak;
+    assert!(few >= 10, "{few}");
+    assert_eq!(hold(60).await.handles_peak, few + 50);
+    // Each of these opens a descriptor and drops it.
+    let opens = |times: u64| usage("repeat", json!({ "act": "path-open", "times": times }));
+    assert_eq!(opens(100).await.handles_peak, opens(1).await.handles_peak);
 }
 
 /// A thousand more of an act cost a thousand more of its price, and as many host calls.
