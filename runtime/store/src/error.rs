@@ -72,12 +72,7 @@ impl From<rusqlite::Error> for Error {
 impl Error {
     /// Whether only the one batch is at fault, so that others of its group can be stored.
     pub(crate) fn is_of_batch(&self) -> bool {
-        matches!(
-            self,
-            Self::Conflict(_)
-                | Self::NoSuchSession
-                | Self::Corrupt { .. }
-        )
+        matches!(self, Self::Conflict(_) | Self::NoSuchSession | Self::Corrupt { .. })
     }
 }
 
