@@ -32,7 +32,7 @@ pub(crate) fn guest(name: &str) -> Result<Vec<u8>> {
 
 /// The engine's settings, for both sides.
 pub(crate) fn config() -> EngineConfig {
-    EngineConfig { concurrent_calls: 64, cache: None }
+    EngineConfig { concurrent_calls: 64, ..EngineConfig::default() }
 }
 
 /// A function of a tool, ready to be called over and over.

@@ -14,6 +14,7 @@ mod file;
 mod host_call;
 mod memory;
 mod network;
+mod raw;
 mod secret;
 mod supply;
 mod tenant;

@@ -69,8 +69,10 @@ async fn x6_a_gated_import_without_a_need_is_inert() {
 async fn x5_compiled_code_is_kept_and_a_damaged_file_is_made_anew() {
     let home = tempfile::tempdir().unwrap();
     let cache = home.path().join("cache");
-    let engine =
-        || Engine::new(&EngineConfig { concurrent_calls: 1, cache: Some(cache.clone()) }).unwrap();
+    let engine = || {
+        Engine::new(&EngineConfig { concurrent_calls: 1, memory: None, cache: Some(cache.clone()) })
+            .unwrap()
+    };
     let hello = guest("hello");
     let load = |engine: &Engine| Tool::load(engine, &hello).unwrap();
     let first = engine();

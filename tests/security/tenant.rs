@@ -1,8 +1,8 @@
 //! Two tenants, two users: nothing of one reaches the other.
 
 use ringfence_event::{DenialCode, Effect, FileOwner, Scope};
-use ringfence_sandbox::Ended;
-use ringfence_tests::{Scene, text};
+use ringfence_sandbox::{Ended, Error, Refusal, Tool};
+use ringfence_tests::{ENGINE, Scene, text};
 use serde_json::{Value, json};
 
 /// A user's bucket with one entry, granted for writing.
@@ -84,5 +84,34 @@ async fn s4_a_bucket_is_open_as_far_as_need_grant_and_effect_go() {
         let ended = scene(Effect::Unsafe).run("memory", arguments).await;
         assert!(text(&ended).starts_with("error: the host denied"), "{bucket}: {ended:?}");
         assert_eq!(ended.denials.len(), 1, "{bucket}");
+    }
+}
+
+/// S6: what a tool exports is nothing that another can import, under this name or beside it.
+#[test]
+fn s6_no_tool_reaches_another() {
+    let load = |name: &str| {
+        let text = format!("(component (import \"{name}\" (instance)))");
+        Tool::load(&ENGINE, &wat::parse_str(&text).unwrap())
+    };
+    for name in [
+        "ringfence:tool/tools@0.1.0",
+        "ringfence:tool/tool@0.1.0",
+        "ringfence:tool/agents@0.1.0",
+        "ringfence:tool/calls@0.1.0",
+        "wasi:cli/run@0.2.12",
+        "wasi:http/incoming-handler@0.2.12",
+    ] {
+        match load(name) {
+            Err(Error::Refused(Refusal::UnknownImports { imports })) => {
+                assert_eq!(imports, [name]);
+            }
+            other => panic!("{name}: {:?}", other.err()),
+        }
+    }
+    // What a tool is offered gets as far as to its own exports.
+    match load("ringfence:tool/context@0.1.0") {
+        Err(Error::Refused(Refusal::NoTools { .. })) => {}
+        other => panic!("{:?}", other.err()),
     }
 }

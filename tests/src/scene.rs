@@ -32,7 +32,7 @@ pub const SLOTS: u32 = 8;
 #[must_use]
 pub fn engine() -> Engine {
     let cache = Some(root().join("target/tmp/compiled"));
-    Engine::new(&EngineConfig { concurrent_calls: SLOTS, cache }).unwrap()
+    Engine::new(&EngineConfig { concurrent_calls: SLOTS, memory: Some(8 << 30), cache }).unwrap()
 }
 
 /// The engine of all tests that need none of their own: whatever one call does, the next one must
@@ -62,6 +62,7 @@ fn grants(text: &str) -> Grants {
 /// A tool with what it needs and what it is given. Called again and again, each time with another
 /// function or other arguments.
 pub struct Scene {
+    tenant: TenantId,
     tool: Tool,
     effect: Effect,
     needs: String,
@@ -84,6 +85,7 @@ impl Scene {
     #[must_use]
     pub fn of(tool: Tool, effect: Effect) -> Self {
         Self {
+            tenant: "local".parse().unwrap(),
             tool,
             effect,
             needs: String::new(),
@@ -92,6 +94,13 @@ impl Scene {
             stored: Arc::default(),
             notes: Arc::default(),
         }
+    }
+
+    /// For another tenant.
+    #[must_use]
+    pub fn tenant(mut self, name: &str) -> Self {
+        self.tenant = name.parse().unwrap();
+        self
     }
 
     /// The component.
@@ -134,8 +143,9 @@ impl Scene {
             definitions: Digest::of(b"definitions"),
             functions: vec![(function.parse().unwrap(), self.effect)],
         };
-        let grants = grants(&format!("[tenant.local.tool.probe]\n{}", self.grants));
-        ToolPolicy::compile(&"local".parse().unwrap(), &facts, &manifest, &grants)
+        let Self { tenant, grants: lines, .. } = self;
+        let grants = grants(&format!("[tenant.{tenant}.tool.probe]\n{lines}"));
+        ToolPolicy::compile(tenant, &facts, &manifest, &grants)
     }
 
     fn permit(&self, function: &FunctionName, arguments: &str) -> Permit {

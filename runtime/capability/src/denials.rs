@@ -7,6 +7,9 @@ use ringfence_event::Denial;
 /// The most different denials that one call keeps; a guest that asks for more learns nothing new.
 const KEPT: usize = 64;
 
+/// The longest text of a denial, in bytes: a long path, a long URL.
+const TEXT: usize = 4 << 10;
+
 /// The denials of one call, each once, with how often it was met.
 #[derive(Debug, Default)]
 pub struct DenialLog(Mutex<Vec<Denial>>);
@@ -14,6 +17,7 @@ pub struct DenialLog(Mutex<Vec<Denial>>);
 impl DenialLog {
     /// Keeps a denial.
     pub fn record(&self, denial: Denial) {
+        let denial = denial.shortened(TEXT);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |known: &Denial| known.code == denial.code && known.asked == denial.asked;
         // When the list is full, the last one stands for all that follow.

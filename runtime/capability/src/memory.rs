@@ -106,13 +106,13 @@ impl Memory {
 
     /// Opens a bucket by name.
     pub fn open(&self, name: &str) -> Result<Scope, MemoryError> {
-        self.meter.charge(cost::BUCKET_CALL)?;
+        self.act(name)?;
         self.permit.bucket(name, Access::Read).map_err(|denial| self.deny(denial))
     }
 
     /// The value of a key.
     pub async fn get(&self, scope: Scope, key: &str) -> Result<Option<Vec<u8>>, MemoryError> {
-        self.meter.charge(cost::BUCKET_CALL)?;
+        self.act(key)?;
         check_key(key)?;
         let written = self.writes().get(&(scope, key.to_owned())).cloned();
         let value = match written {
@@ -188,6 +188,12 @@ impl Memory {
         Ok((keys.into_iter().collect(), next))
     }
 
+    /// Charges one act on the key or bucket of this name, which may be as long as a guest likes.
+    fn act(&self, name: &str) -> Result<(), MemoryError> {
+        let bytes = (name.len() as u64).saturating_mul(cost::BYTE);
+        Ok(self.meter.charge(cost::BUCKET_CALL.saturating_add(bytes))?)
+    }
+
     /// Takes what was written.
     #[must_use]
     pub fn take_writes(&self) -> Writes {
@@ -206,7 +212,7 @@ impl Memory {
         bytes: usize,
         change: Change,
     ) -> Result<(), MemoryError> {
-        self.meter.charge(cost::BUCKET_CALL)?;
+        self.act(key)?;
         self.check_write(scope)?;
         check_key(key)?;
         self.meter.store((key.len() + bytes) as u64)?;

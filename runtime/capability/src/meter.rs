@@ -219,9 +219,12 @@ impl Meter {
     pub fn usage(&self, fuel_left: Option<u64>) -> Usage {
         let settled = self.host_work.load(Relaxed);
         let gone = fuel_left.map_or(0, |left| self.limits.fuel.saturating_sub(left));
+        // The price of a call that was never settled may be more than there was.
+        let left = fuel_left.unwrap_or(self.limits.fuel);
+        let unsettled = self.unsettled.load(Relaxed).min(left);
         Usage {
             fuel: gone.saturating_sub(settled),
-            host_work: settled.saturating_add(self.unsettled.load(Relaxed)),
+            host_work: settled.saturating_add(unsettled),
             host_calls: self.host_calls.load(Relaxed),
             bytes_read: self.bytes_read.load(Relaxed),
             bytes_written: self.bytes_written.load(Relaxed),
@@ -302,6 +305,15 @@ mod tests {
         assert_eq!(meter.leave(cost::HOST_CALL), Err(LimitReached(Limit::Fuel)));
         let usage = meter.usage(Some(cost::HOST_CALL));
         assert_eq!((usage.fuel_total(), usage.host_work), (10_000, cost::HOST_CALL));
+    }
+
+    #[test]
+    fn a_price_that_does_not_fit_is_not_reported_beyond_what_there_was() {
+        let meter = meter(|limits| limits.fuel = 10_000);
+        meter.enter(400).unwrap();
+        assert_eq!(meter.charge(10), Err(LimitReached(Limit::Fuel)));
+        assert_eq!(meter.leave(400), Err(LimitReached(Limit::Fuel)));
+        assert_eq!(meter.usage(Some(400)).fuel_total(), 10_000);
     }
 
     /// C1: whether the engine asks in between, and how often, changes no count.

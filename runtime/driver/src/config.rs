@@ -9,7 +9,7 @@ use ringfence_catalog::LOCK_FILE;
 use ringfence_event::{ModelName, TenantId};
 use ringfence_model::ModelConfig;
 use ringfence_policy::{
-    ConfigError, Count, Defaults, FlagGrants, GrantSet, Grants, TenantGrants, parse_file,
+    Bytes, ConfigError, Count, Defaults, FlagGrants, GrantSet, Grants, TenantGrants, parse_file,
 };
 use serde::Deserialize;
 
@@ -40,7 +40,12 @@ struct HostTable {
     home: Option<PathBuf>,
     /// The most calls that run at one time.
     concurrent_calls: Option<toml::Spanned<Count>>,
+    /// What all running calls together may come to hold.
+    memory: Option<toml::Spanned<Bytes>>,
 }
+
+/// Less than this is room for no tool in a compiled language.
+const LEAST_MEMORY: u64 = 16 << 20;
 
 /// What an operator has set.
 #[derive(Clone, Debug)]
@@ -51,6 +56,8 @@ pub struct Config {
     pub(crate) folder: PathBuf,
     pub(crate) home: PathBuf,
     pub(crate) concurrent_calls: u32,
+    /// What all running calls together may hold, in bytes; `None`: half of the machine's memory.
+    pub(crate) memory: Option<u64>,
     pub(crate) models: BTreeMap<ModelName, ModelConfig>,
     pub(crate) grants: Grants,
 }
@@ -78,6 +85,14 @@ impl Config {
                     ConfigError::at(&name, &text, given.span(), message)
                 })?,
         };
+        let memory = match file.host.memory {
+            None => None,
+            Some(given) if given.get_ref().0 >= LEAST_MEMORY => Some(given.get_ref().0),
+            Some(given) => {
+                let message = "memory of all running calls together is at least 16MiB";
+                return Err(ConfigError::at(&name, &text, given.span(), message).into());
+            }
+        };
         let grants =
             Grants::new(CONFIG_FILE, &text, &folder, file.defaults, &file.grant_set, file.tenant)?;
         Ok(Self {
@@ -85,6 +100,7 @@ impl Config {
             file: Some(path.to_owned()),
             folder,
             concurrent_calls,
+            memory,
             models: file.model,
             grants,
         })
@@ -98,6 +114,7 @@ impl Config {
             folder: folder.to_owned(),
             home: home.to_owned(),
             concurrent_calls: CONCURRENT_CALLS,
+            memory: None,
             models: BTreeMap::new(),
             grants: Grants::none(CONFIG_FILE),
         }

@@ -64,6 +64,7 @@ impl Runtime {
         let store = LazyStore::start(config.home.join("journal.db"));
         let engine = Engine::new(&EngineConfig {
             concurrent_calls: config.concurrent_calls,
+            memory: config.memory,
             cache: Some(config.home.join("compiled")),
         })?;
         let lock = Lock::load(&config.lock_file())?;

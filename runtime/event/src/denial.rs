@@ -195,6 +195,27 @@ impl Denial {
         Self { code, asked, remedies, times: 1 }
     }
 
+    /// The same with no text longer than `bytes`: what a guest asked may be as long as it likes, and
+    /// its denials are kept, recorded and shown.
+    #[must_use]
+    pub fn shortened(mut self, bytes: usize) -> Self {
+        match &mut self.asked {
+            Asked::Function { name: text, .. }
+            | Asked::File { path: text, .. }
+            | Asked::Memory { bucket: text, .. }
+            | Asked::Socket { address: text }
+            | Asked::Config { key: text } => shorten(text, bytes),
+            Asked::Http { method, url } => {
+                shorten(method, bytes);
+                shorten(url, bytes);
+            }
+        }
+        for remedy in &mut self.remedies {
+            shorten(&mut remedy.allow, bytes);
+        }
+        self
+    }
+
     /// Why, in words, without what would allow it.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -226,9 +247,25 @@ impl fmt::Display for Denial {
     }
 }
 
+fn shorten(text: &mut String, bytes: usize) {
+    if text.len() > bytes {
+        text.truncate(text.floor_char_boundary(bytes));
+        text.push('…');
+        text.shrink_to_fit();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_denial_is_cut() {
+        let asked = |text: &str| Asked::Config { key: text.into() };
+        let denial = |text: &str| Denial::new(DenialCode::NotNeeded, asked(text), vec![]);
+        assert_eq!(denial("äöü").shortened(6), denial("äöü"));
+        assert_eq!(denial("äöü").shortened(5), denial("äö…"));
+    }
 
     #[test]
     fn a_denial_names_the_line_and_whose_it_is() {

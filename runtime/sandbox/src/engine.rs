@@ -3,13 +3,12 @@
 use std::{path::PathBuf, sync::Arc};
 
 use ringfence_event::Digest;
-use tokio::sync::Semaphore;
 use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy,
     component::Linker,
 };
 
-use crate::{Error, cache::Cache, host, pulse::Pulse, state::State};
+use crate::{Error, cache::Cache, host, pulse::Pulse, room::Room, state::State};
 
 /// What an operator can set about the engine.
 #[derive(Clone, Debug)]
@@ -17,13 +16,16 @@ pub struct EngineConfig {
     /// The most calls that run at one time; further ones wait. Each takes address space for four
     /// memories (16 GiB), not memory, until it is used.
     pub concurrent_calls: u32,
+    /// The bytes that all running calls together may come to hold, counted by their memory limits;
+    /// further calls wait. `None`: half of what the machine has.
+    pub memory: Option<u64>,
     /// Where compiled code is kept; `None`: nowhere.
     pub cache: Option<PathBuf>,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { concurrent_calls: 64, cache: None }
+        Self { concurrent_calls: 64, memory: None, cache: None }
     }
 }
 
@@ -43,7 +45,7 @@ struct Inner {
     engine: wasmtime::Engine,
     linker: Linker<State>,
     pulse: Arc<Pulse>,
-    slots: Semaphore,
+    room: Room,
     settings: Digest,
     cache: Option<Cache>,
 }
@@ -61,7 +63,7 @@ impl Engine {
         Ok(Self(Arc::new(Inner {
             linker,
             pulse: Arc::new(pulse),
-            slots: Semaphore::new(config.concurrent_calls.max(1) as usize),
+            room: Room::new(config.concurrent_calls.max(1), config.memory),
             settings: hash,
             cache,
             engine,
@@ -86,8 +88,8 @@ impl Engine {
         &self.0.pulse
     }
 
-    pub(crate) fn slots(&self) -> &Semaphore {
-        &self.0.slots
+    pub(crate) fn room(&self) -> &Room {
+        &self.0.room
     }
 
     pub(crate) fn cache(&self) -> Option<&Cache> {
@@ -134,9 +136,9 @@ fn settings(slots: u32) -> Config {
 /// What one component may have. The pool has as many for each slot, so that a call which was let in
 /// never finds it empty, whatever the others hold. A Python component has some thirty core instances;
 /// none of the guest languages has more than one memory.
-const CORE_INSTANCES: u32 = 64;
-const MEMORIES: u32 = 4;
-const TABLES: u32 = 32;
+pub(crate) const CORE_INSTANCES: u32 = 64;
+pub(crate) const MEMORIES: u32 = 4;
+pub(crate) const TABLES: u32 = 32;
 
 fn pool(slots: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();

@@ -14,6 +14,7 @@ mod host;
 mod imports;
 mod limiter;
 mod pulse;
+mod room;
 mod run;
 mod state;
 mod tool;

@@ -1,4 +1,4 @@
-//! Memory and tables of a call, over all instances of its component.
+//! Memory, tables and instances of a call, over all instances of its component.
 
 use std::sync::Arc;
 
@@ -6,8 +6,14 @@ use ringfence_capability::Meter;
 use ringfence_event::Limit;
 use wasmtime::ResourceLimiter;
 
+use crate::engine::{CORE_INSTANCES, MEMORIES, TABLES};
+
 /// What one table element takes: a pointer.
 const TABLE_ELEMENT: u64 = 8;
+
+/// What a core instance is counted as: its globals, and what its functions are known by to others.
+/// The engine does not say how much that is; most take a tenth of it.
+const INSTANCE: u64 = 256 << 10;
 
 /// Counts what is held and refuses what would go past the call's memory limit.
 pub(crate) struct Limiter {
@@ -80,5 +86,19 @@ impl ResourceLimiter for Limiter {
     fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
         self.undo();
         Ok(())
+    }
+
+    /// As many as the memory limit has room for: a call that may hold little may not be many.
+    fn instances(&self) -> usize {
+        let fit = (self.meter.limits().memory / INSTANCE).min(u64::from(CORE_INSTANCES));
+        usize::try_from(fit).unwrap_or(CORE_INSTANCES as usize)
+    }
+
+    fn tables(&self) -> usize {
+        TABLES as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES as usize
     }
 }

@@ -1,6 +1,10 @@
 //! One call: a fresh store, its budget, and one of the ends a call can have.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
 
 use futures_util::FutureExt;
 use ringfence_capability::{Meter, Opened, memory::Writes};
@@ -8,12 +12,16 @@ use ringfence_event::{
     CallId, Denial, FunctionName, IdempotencyKey, Limit, Note, Outcome, Timestamp, Usage,
     neutralise,
 };
-use tokio::sync::SemaphorePermit;
 use wasmtime::{
     CallHook, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, component::ResourceTableError,
 };
 
-use crate::{Cancel, Tool, bindings, convert, state::State};
+use crate::{
+    Cancel, Tool, bindings, convert,
+    host::stdio::Printed,
+    room::{NoShare, Share},
+    state::State,
+};
 
 /// What to call.
 #[derive(Clone, Debug)]
@@ -102,8 +110,8 @@ pub(crate) struct Running<'a> {
     tool: &'a Tool,
     store: Store<State>,
     meter: Arc<Meter>,
-    /// Its place in the pool, given back after the store: the instance is in there.
-    slot: Option<SemaphorePermit<'a>>,
+    /// Its place in the pool and its memory, given back after the store: the instance is in there.
+    share: Option<Share<'a>>,
 }
 
 impl<'a> Running<'a> {
@@ -113,7 +121,7 @@ impl<'a> Running<'a> {
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(usize::try_from(limits.lift).unwrap_or(usize::MAX));
         store.set_max_component_handles(usize::try_from(limits.handles).unwrap_or(usize::MAX));
-        Self { tool, store, meter, slot: None }
+        Self { tool, store, meter, share: None }
     }
 
     /// Instantiates the component and does `act` with it, until that is done, the time is up, or
@@ -132,10 +140,10 @@ impl<'a> Running<'a> {
             return Err(self.stopped(&error, cancel));
         }
         let pre = self.tool.pre();
-        let (store, slot) = (&mut self.store, &mut self.slot);
+        let (store, share) = (&mut self.store, &mut self.share);
         let called = async move {
             // A full pool is an error, not a wait, so the wait is here; it counts as the call's time.
-            *slot = Some(engine.slots().acquire().await?);
+            *share = Some(engine.room().share(limits.memory).await?);
             let instance = pre.instantiate_async(&mut *store).await?;
             act(&instance, store).await
         };
@@ -148,9 +156,7 @@ impl<'a> Running<'a> {
         match ended {
             Some(Ok(Ok(value))) => Ok(value),
             Some(Ok(Err(error))) => Err(self.stopped(&error, cancel)),
-            Some(Err(_panic)) => {
-                Err(Outcome::HostError { message: "a host function panicked".to_owned() })
-            }
+            Some(Err(_panic)) => Err(panicked()),
             None => Err(match self.meter.stopped() {
                 Some(limit) if !cancel.is_requested() => Outcome::LimitReached { limit },
                 _ => Outcome::Cancelled,
@@ -165,6 +171,9 @@ impl<'a> Running<'a> {
         }
         if let Some(limit) = self.meter.stopped().or_else(|| limit_of(error)) {
             return Outcome::LimitReached { limit };
+        }
+        if let Some(NoShare::TooLarge(too_large)) = error.downcast_ref::<NoShare>() {
+            return Outcome::HostError { message: too_large.to_string() };
         }
         if error.is::<PoolConcurrencyLimitError>() {
             return Outcome::HostError { message: "there is no room for another call".to_owned() };
@@ -190,21 +199,29 @@ impl<'a> Running<'a> {
         let handles_peak = self.store.data_mut().handles_peak();
         let emitted = std::mem::take(&mut self.store.data_mut().emitted);
         let opened = self.store.data_mut().opened.take();
+        let printed = &self.store.data().printed;
+        let said = catch_unwind(AssertUnwindSafe(|| printed.iter().for_each(Printed::end)));
         // The slot, the handles and whatever still waits for the network go before anybody hears
         // of the outcome.
         drop(self.store);
-        drop(self.slot);
+        drop(self.share);
         let (denials, writes, mut usage) =
             opened.map(|opened| opened.close(fuel_left)).unwrap_or_default();
         usage.memory_peak_bytes = peak;
         usage.handles_peak = handles_peak;
         usage.wall_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let (outcome, writes) = match ended {
-            Ok(returned) => (convert::outcome(returned, emitted), writes),
-            Err(outcome) => (outcome, Writes::default()),
+        let (outcome, writes) = match (ended, said) {
+            (Ok(_), Err(_panic)) => (panicked(), Writes::default()),
+            (Ok(returned), Ok(())) => (convert::outcome(returned, emitted), writes),
+            (Err(outcome), _) => (outcome, Writes::default()),
         };
         Ended { outcome, denials, usage, writes }
     }
+}
+
+/// A bug of the host's own costs the call in which it shows, and nothing else.
+fn panicked() -> Outcome {
+    Outcome::HostError { message: "a host function panicked".to_owned() }
 }
 
 /// Fuel, epoch and the meter's hook.
@@ -258,12 +275,14 @@ fn limit_of(error: &wasmtime::Error) -> Option<Limit> {
     if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
         return Some(Limit::Handles);
     }
-    // The engine has no type for these two, so its words have to do; tests hold them.
+    // The engine has no type for these, so its words have to do; tests hold them.
     let words = error.root_cause().to_string();
     if words.contains("store handle limit exceeded") {
         Some(Limit::Handles)
     } else if words.contains("fuel allocated for hostcalls has been exhausted") {
         Some(Limit::Lift)
+    } else if words.contains("resource limit exceeded") {
+        Some(Limit::Memory)
     } else {
         None
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ringfence_capability::{Clock, Meter, Opened};
+use ringfence_capability::{Clock, Meter, Opened, cost};
 use ringfence_event::{Content, Note};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -28,6 +28,7 @@ pub(crate) struct State {
     pub(crate) random: Streams,
     pub(crate) cursors: Cursors,
     pub(crate) last_words: stdio::LastWords,
+    pub(crate) printed: [stdio::Printed; 2],
     wasi: WasiCtx,
     http: WasiHttpCtx,
     hooks: Hooks,
@@ -52,11 +53,15 @@ impl State {
         let fields = limits.lift.min(HEADER_BYTES);
         http.set_field_size_limit(usize::try_from(fields).unwrap_or(usize::MAX));
         let last_words = stdio::LastWords::default();
+        let printed = [
+            stdio::Printed::stdout(meter.clone(), sink.clone()),
+            stdio::Printed::stderr(meter.clone(), sink.clone(), last_words.clone()),
+        ];
         let mut wasi = WasiCtxBuilder::new();
         wasi.wall_clock(host_clock::Wall(clock))
             .monotonic_clock(host_clock::Monotonic(clock))
-            .stdout(stdio::Printed::stdout(meter.clone(), sink.clone()))
-            .stderr(stdio::Printed::stderr(meter.clone(), sink.clone(), last_words.clone()));
+            .stdout(printed[0].clone())
+            .stderr(printed[1].clone());
         let started = call.as_ref().map_or(0, |call| call.start.0);
         Self {
             table,
@@ -70,6 +75,7 @@ impl State {
             random: Streams::new(seed),
             cursors: Cursors::default(),
             last_words,
+            printed,
             wasi: wasi.build(),
             http,
             meter,
@@ -97,7 +103,10 @@ impl WasiView for State {
 }
 
 impl WasiHttpView for State {
+    /// Asked for by each function of the interface, before it does anything. What does not fit is
+    /// noted by the meter, and ends the call with that function.
     fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let _ = self.meter.charge(cost::HTTP_CALL);
         WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
     }
 }

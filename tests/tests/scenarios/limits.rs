@@ -43,6 +43,34 @@ async fn each_limit_of_a_run_holds() {
     check("fuel = \"20M\"", &forever, Limit::Fuel).await;
 }
 
+/// A call that asks for more than the operator has for all of them is not begun, and says why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_memory_of_all_calls_holds() {
+    let world = World::new();
+    world.add_spin().await;
+    world.script(&format!(
+        "[[turn]]\nwhen = {{ step = 1 }}\nreply = {{ {} }}\n[[turn]]\nreply = {{ text = \"Done.\" }}\n",
+        calls(&["{ turns = 10 }"])
+    ));
+    for (memory, fits) in [("128MiB", true), ("64MiB", false)] {
+        // What a tool is given that asks for none is 128 MiB.
+        world.grants(&format!("[host]\nmemory = \"{memory}\"\n{SPIN}"));
+        let agent = world.agent("spin = \"*\"", "");
+        let over = world.run(&agent).await;
+        let [(_, result)] = &over.results()[..] else { panic!("one call") };
+        match &result.outcome {
+            Outcome::Succeeded { .. } => assert!(fits, "{memory}"),
+            Outcome::HostError { message } => {
+                assert!(!fits && message.contains("`memory` under [host]"), "{message}");
+            }
+            other => panic!("{memory}: {other:?}"),
+        }
+    }
+    world.grants(&format!("[host]\nmemory = \"1MiB\"\n{SPIN}"));
+    let error = ringfence::Config::load(&world.path("ringfence.toml")).unwrap_err().to_string();
+    assert!(error.contains("at least 16MiB"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_calls_of_a_step_run_side_by_side_up_to_the_cap() {
     let world = World::new();

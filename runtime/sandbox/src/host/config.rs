@@ -1,5 +1,6 @@
 //! `wasi:config`: linked, and shut in this version.
 
+use ringfence_capability::cost;
 use wasmtime::Result;
 
 use crate::{bindings::wasi::config::store, state::State};
@@ -15,6 +16,7 @@ impl State {
 
 impl store::Host for State {
     fn get(&mut self, key: String) -> Result<std::result::Result<Option<String>, store::Error>> {
+        self.meter.charge((key.len() as u64).saturating_mul(cost::BYTE))?;
         Ok(Err(self.shut_config(&key)))
     }
 

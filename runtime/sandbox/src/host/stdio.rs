@@ -3,6 +3,7 @@
 
 use std::{
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -74,6 +75,13 @@ impl Printed {
     }
 }
 
+impl Printed {
+    /// Gives out what was printed without a newline, when the call is over.
+    pub(crate) fn end(&self) {
+        self.0.say_rest();
+    }
+}
+
 impl Shared {
     fn print(&self, bytes: &[u8]) -> StreamResult<()> {
         let limited = |limit: LimitReached| StreamError::Trap(limit.into());
@@ -94,22 +102,29 @@ impl Shared {
         Ok(())
     }
 
+    /// Gives out what was printed without a newline: it is a record too.
+    fn say_rest(&self) {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        if !line.is_empty() {
+            self.say(&mut line);
+        }
+    }
+
     fn say(&self, line: &mut Vec<u8>) {
-        let text = String::from_utf8_lossy(line);
+        // Taken out first: a sink that breaks is not told the same once more.
+        let line = std::mem::take(line);
+        let text = String::from_utf8_lossy(&line);
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let message = neutralise_line(text.strip_suffix('\r').unwrap_or(text)).into_owned();
         self.sink.note(Note::Log { level: self.level, message });
-        line.clear();
     }
 }
 
 impl Drop for Shared {
-    /// What was printed without a newline is a record too.
+    /// For a call that nobody waits for any more. A sink that breaks must not keep the store, which
+    /// this is a part of, from giving back its place.
     fn drop(&mut self) {
-        let mut line = std::mem::take(self.line.get_mut().unwrap_or_else(PoisonError::into_inner));
-        if !line.is_empty() {
-            self.say(&mut line);
-        }
+        let _ = catch_unwind(AssertUnwindSafe(|| self.say_rest()));
     }
 }
 

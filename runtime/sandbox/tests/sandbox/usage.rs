@@ -62,7 +62,7 @@ async fn host_work_is_the_price_of_each_act() {
         ("file-read", 5, 1, cost::HOST_CALL + cost::FILE_CALL + 5 * cost::BYTE),
         ("path-stat", 0, 1, cost::HOST_CALL + cost::PATH_CALL + 5 * cost::BYTE),
         ("random", 100, 1, cost::HOST_CALL + 100 * cost::RANDOM_BYTE),
-        ("bucket-get", 0, 1, cost::HOST_CALL + cost::BUCKET_CALL),
+        ("bucket-get", 0, 1, cost::HOST_CALL + cost::BUCKET_CALL + 3 * cost::BYTE),
     ] {
         let few = usage("repeat", json!({ "act": act, "times": 10, "bytes": bytes })).await;
         let many = usage("repeat", json!({ "act": act, "times": 110, "bytes": bytes })).await;
