@@ -1,25 +1,33 @@
-//! From a cancel until the call's outcome, on two threads: alone, and with four guests beside it that
-//! never come back by themselves.
+//! From a cancel until whoever waits for the call has its one outcome: alone, and with twice as many
+//! guests beside it as there are cores, which never come back by themselves.
 
 use std::{
     sync::{Arc, Mutex},
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
 use ringfence_event::{Effect, Note, Outcome};
-use ringfence_policy::{FlagGrants, Fuel, LimitTable, Millis};
+use ringfence_policy::{Bytes, FlagGrants, Fuel, LimitTable, Millis};
 use ringfence_sandbox::{Cancel, Engine, Sink};
 use tokio::{runtime::Builder, sync::oneshot};
 
 use crate::{
     measure::{percentile, us},
     ours::{Ours, config, guest},
-    table::Table,
+    table::{Bound, Table},
 };
 
 const MANIFEST: &str = "tool = { name = \"probe\", component = \"probe.wasm\" }";
-const TRIES: usize = 200;
+const SPIN: &str = r#"{"how":"spin"}"#;
+const SLEEP: &str = r#"{"how":"sleep","count":3600000}"#;
+/// Enough for a 99th percentile that is not the worst of all.
+const TRIES: usize = 400;
+/// Each of these takes tens of milliseconds to come to its point.
+const BULK_TRIES: usize = 200;
+/// What of its memory limit the probe leaves for itself, in MiB.
+const ROOM: u64 = 2;
 
 /// Tells when the guest says its first word.
 struct Started(Mutex<Option<oneshot::Sender<()>>>);
@@ -34,26 +42,51 @@ impl Sink for Started {
 }
 
 pub(crate) fn measure(table: &mut Table) -> Result<()> {
-    let limits = LimitTable {
-        fuel: Some(Fuel(1 << 50)),
-        time: Some(Millis(3_600_000)),
-        ..LimitTable::default()
-    };
-    let grants = FlagGrants { limits, ..FlagGrants::default() };
+    let cores = thread::available_parallelism()?.get();
     let engine = Engine::new(&config())?;
-    let function = ("hold", Effect::Read);
-    let probe = Ours::new(&engine, &guest("probe")?, function, "{}", MANIFEST, grants)?;
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    for (what, how, others, tries) in [
-        ("spin loop", r#"{"how":"spin"}"#, 0, TRIES),
-        ("spin loop, 4 others", r#"{"how":"spin"}"#, 4, TRIES),
-        ("asleep in the host", r#"{"how":"sleep","count":3600000}"#, 0, TRIES),
-        ("filling 64 MiB", r#"{"how":"fill","count":64}"#, 0, TRIES / 4),
-    ] {
-        let mut times = runtime.block_on(latencies(&probe, how, others, tries))?;
-        let (p50, p99) = (percentile(&mut times, 50), percentile(&mut times, 99));
-        let number = format!("{:.2} ms", p50 / 1_000.0);
-        table.row(what, number, &format!("p50; p99 {:.2} ms", p99 / 1_000.0));
+    let component = guest("probe")?;
+    let probe = |memory: u64| {
+        let limits = LimitTable {
+            fuel: Some(Fuel(1 << 50)),
+            time: Some(Millis(3_600_000)),
+            memory: Some(Bytes(memory << 20)),
+            ..LimitTable::default()
+        };
+        let grants = FlagGrants { limits, ..FlagGrants::default() };
+        Ours::new(&engine, &component, ("hold", Effect::Read), "{}", MANIFEST, grants)
+    };
+    let runtime = Builder::new_multi_thread().worker_threads(cores).enable_all().build()?;
+    let p99 = |probe: &Ours, how: &str, others: usize, tries: usize| -> Result<f64> {
+        let mut times = runtime.block_on(latencies(probe, how, others, tries))?;
+        Ok(percentile(&mut times, 99) / 1_000.0)
+    };
+    let small = probe(8)?;
+    let (idle, loaded) =
+        (Bound::AtMost { aim: 0.5, must: 2.0 }, Bound::AtMost { aim: 2.0, must: 20.0 });
+    let mut spinning = [0.0; 2];
+    for (load, (others, beside, bound)) in
+        [(0, "idle", idle), (2 * cores, "loaded", loaded)].into_iter().enumerate()
+    {
+        for (what, how) in [("spinning", SPIN), ("blocked in the host", SLEEP)] {
+            let number = p99(&small, how, others, TRIES)?;
+            table.bounded(&format!("{what}, {beside}, p99"), number, " ms", bound);
+            if how == SPIN {
+                spinning[load] = number;
+            }
+        }
+    }
+    // What a memory limit adds to the bound of one that only spins, by the MiB of that limit.
+    for limit in [16, 64, 128] {
+        let large = probe(limit)?;
+        let how = format!(r#"{{"how":"fill","count":{}}}"#, limit - ROOM);
+        let per_mib = |number: f64, load: usize| (number - spinning[load]).max(0.0) / limit as f64;
+        let number = per_mib(p99(&large, &how, 0, BULK_TRIES)?, 0);
+        let bound = Bound::AtMost { aim: 0.9, must: 0.9 };
+        let what = format!("filling memory of {limit} MiB, idle, p99 a MiB");
+        table.bounded(&what, number, " ms", bound);
+        let number = per_mib(p99(&large, &how, 2 * cores, BULK_TRIES)?, 1);
+        let what = format!("filling memory of {limit} MiB, loaded, p99 a MiB");
+        table.row(&what, format!("{number:.2} ms"), "to be known");
     }
     Ok(())
 }
@@ -64,13 +97,13 @@ struct Running {
     call: tokio::task::JoinHandle<Result<(Outcome, Instant)>>,
 }
 
-async fn start(probe: &Ours, arguments: &'static str) -> Result<Running> {
+async fn start(probe: &Ours, arguments: &str) -> Result<Running> {
     let (sender, begun) = oneshot::channel();
     let cancel = Cancel::new();
-    let (probe, of_call) = (probe.clone(), cancel.clone());
+    let (probe, of_call, arguments) = (probe.clone(), cancel.clone(), arguments.to_owned());
     let call = tokio::spawn(async move {
         let sink = Arc::new(Started(Mutex::new(Some(sender))));
-        let ended = probe.call_with(arguments, &of_call, sink).await?;
+        let ended = probe.call_with(&arguments, &of_call, sink).await?;
         Ok((ended.outcome, Instant::now()))
     });
     begun.await?;
@@ -92,15 +125,10 @@ impl Running {
     }
 }
 
-async fn latencies(
-    probe: &Ours,
-    how: &'static str,
-    others: usize,
-    tries: usize,
-) -> Result<Vec<f64>> {
+async fn latencies(probe: &Ours, how: &str, others: usize, tries: usize) -> Result<Vec<f64>> {
     let mut beside = Vec::new();
     for _ in 0..others {
-        beside.push(start(probe, r#"{"how":"spin"}"#).await?);
+        beside.push(start(probe, SPIN).await?);
     }
     let mut times = Vec::with_capacity(tries);
     for turn in 0..tries {

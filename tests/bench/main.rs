@@ -11,6 +11,7 @@ mod fresh_call;
 mod host_work;
 mod measure;
 mod ours;
+mod policy;
 mod quiet;
 mod start;
 mod table;
@@ -27,6 +28,7 @@ type Part = (&'static str, fn(&mut Table) -> Result<()>);
 const PARTS: &[Part] = &[
     ("fresh-call", fresh_call::measure),
     ("threads", threads::measure),
+    ("policy", policy::measure),
     ("start", start::measure),
     ("host-work", host_work::measure),
     ("cancel", cancel::measure),

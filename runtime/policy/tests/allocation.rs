@@ -1,5 +1,5 @@
-//! Deciding a call that is permitted allocates nothing: it happens once a call, on the way of every
-//! one of them.
+//! Deciding what is permitted allocates nothing: it happens once a call, on the way of every one of
+//! them, and once for each bucket.
 
 #![expect(unsafe_code, reason = "counting allocations takes an allocator")]
 
@@ -9,7 +9,7 @@ use std::{
     hint::black_box,
 };
 
-use ringfence_event::{CallLimits, Digest, Effect};
+use ringfence_event::{Access, CallLimits, Digest, Effect, Scope};
 use ringfence_policy::{
     CallRequest, Decision, FlagGrants, Grants, Manifest, ToolFacts, ToolPolicy,
 };
@@ -36,16 +36,26 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+const MANIFEST: &str = r#"
+tool = { name = "files", component = "files.wasm" }
+[needs.memory.user]
+access = "read"
+"#;
+
 #[test]
 fn permitting_allocates_nothing() {
-    let manifest = Manifest::bare("files".parse().unwrap());
+    let manifest = Manifest::parse("tool.toml", MANIFEST).unwrap();
     let tool = ToolFacts {
         name: manifest.name.clone(),
         component: Digest::of(b"component"),
         definitions: Digest::of(b"definitions"),
         functions: (0..100).map(|n| (format!("f{n}").parse().unwrap(), Effect::Read)).collect(),
     };
-    let grants = Grants::from_flags(FlagGrants::default()).unwrap();
+    let grants = Grants::from_flags(FlagGrants {
+        memory: vec![(Scope::User, Access::Read)],
+        ..FlagGrants::default()
+    });
+    let grants = grants.unwrap();
     let policy = ToolPolicy::compile(&"local".parse().unwrap(), &tool, &manifest, &grants);
     let (user, function) = ("local".parse().unwrap(), "f77".parse().unwrap());
     let request = CallRequest {
@@ -57,6 +67,10 @@ fn permitting_allocates_nothing() {
     let before = ALLOCATED.get();
     let decision = black_box(policy.decide(black_box(&request)));
     assert_eq!(ALLOCATED.get() - before, 0);
-    assert!(matches!(decision, Decision::Permit(_)));
+    let Decision::Permit(permit) = decision else { panic!("{decision:?}") };
+    let before = ALLOCATED.get();
+    let bucket = black_box(permit.bucket(black_box("user"), Access::Read));
+    assert_eq!(ALLOCATED.get() - before, 0);
+    assert_eq!(bucket, Ok(Scope::User));
     assert!(ALLOCATED.get() > 0, "the counter counts");
 }
