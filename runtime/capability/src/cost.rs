@@ -29,6 +29,9 @@ pub const HTTP_REQUEST: u64 = 1_000_000;
 pub const HTTP_CALL: u64 = 50_000;
 /// One act on a memory bucket: a query of the store (20 µs).
 pub const BUCKET_CALL: u64 = 200_000;
+/// A configuration value apart from its bytes: a look-up, and where there is none the denial of it
+/// (3 µs).
+pub const CONFIG_CALL: u64 = 30_000;
 /// A log record, a printed line or a note apart from its bytes: an event of the journal, folded,
 /// stored and shown (10 µs).
 pub const NOTE: u64 = 100_000;

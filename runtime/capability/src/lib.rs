@@ -1,10 +1,11 @@
-//! What a permit opens: files, HTTP, memory, clock and random bytes, and the meter that counts what
+//! What a permit opens: files, HTTP, memory, configuration, clock and random bytes, and the meter that counts what
 //! the host does for a call. Turns a [`Permit`](ringfence_policy::Permit) into handles and holds
 //! every request of a guest against it. Knows nothing of WebAssembly.
 
 #![forbid(unsafe_code)]
 
 mod ambient;
+pub mod config;
 pub mod cost;
 mod denials;
 pub mod fs;

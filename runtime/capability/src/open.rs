@@ -7,6 +7,7 @@ use ringfence_policy::Permit;
 
 use crate::{
     ambient::Clock,
+    config::Configuration,
     denials::DenialLog,
     fs::{Files, OpenRoot, Roots},
     http::{Clients, Gate},
@@ -66,6 +67,7 @@ impl Host {
         Ok(Opened {
             files: Files::new(permit.clone(), roots, meter.clone(), denials.clone()),
             gate: Gate::new(permit.clone(), self.clients.clone(), meter.clone(), denials.clone()),
+            config: Configuration::new(permit.clone(), meter.clone(), denials.clone()),
             memory: Arc::new(Memory::new(permit.clone(), buckets, meter.clone(), denials.clone())),
             clock,
             seed,
@@ -84,6 +86,8 @@ pub struct Opened {
     pub gate: Gate,
     /// The memory.
     pub memory: Arc<Memory>,
+    /// The configuration.
+    pub config: Configuration,
     clock: Clock,
     seed: u64,
     permit: Arc<Permit>,
@@ -119,11 +123,6 @@ impl Opened {
     /// Records that an address or a name was asked for: no socket is open in this version.
     pub fn deny_socket(&self, address: &str) {
         self.denials.record(self.permit.deny_socket(address));
-    }
-
-    /// Records that configuration was asked for: none is open in this version.
-    pub fn deny_config(&self, key: &str) {
-        self.denials.record(self.permit.deny_config(key));
     }
 
     /// Closes everything. What is left is what was denied, written and spent; `fuel_left` is the

@@ -3,14 +3,17 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use ringfence::event::{RootName, TenantId, ToolName, UserId};
+use ringfence::{
+    event::{RootName, TenantId, ToolName, UserId},
+    policy::ConfigKey,
+};
 
 use crate::{exit::Exit, flags::CallFlags, screen::Color};
 
 const EXIT_CODES: &str = "\
 Exit codes of `run` and `call`: 0 done, 1 failed, 2 bad usage or input, 3 denied (for `call`: \
 refused whole, or failed with at least one denial), 4 a limit, 5 the tool crashed, 6 cancelled, \
-7 waiting for a person, 8 the host failed. The other verbs: 0, 2 or 8.
+7 waiting for a person, 8 the host failed. `explain`: 0 or 3. The other verbs: 0, 2 or 8.
 
 With --json, standard output is JSON and nothing else; an error is one object, {\"error\": \
 {\"code\": …, \"message\": …}}, whose code is `usage`, `config` (with file, line and column) or \
@@ -67,6 +70,7 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Tool(ToolVerb),
     Grant(GrantArguments),
+    Explain(ExplainArguments),
     /// What agents did, as their journals tell it
     #[command(subcommand)]
     Session(SessionVerb),
@@ -132,9 +136,33 @@ pub(crate) struct GrantArguments {
     /// The folder that stands for a root, seen from ringfence.toml [default: .]
     #[arg(long, value_name = "NAME=PATH", value_parser = crate::flags::root_path)]
     pub(crate) root: Vec<(RootName, String)>,
+    /// The value of a configuration key that its manifest asks; without one it gets none
+    #[arg(long, value_name = "KEY=VALUE", value_parser = crate::flags::value)]
+    pub(crate) value: Vec<(ConfigKey, String)>,
     /// Write without asking
     #[arg(long)]
     pub(crate) yes: bool,
+}
+
+/// Say what a tool may do, and which line of which file allows or denies it
+///
+/// Decides as a call of an agent would be decided, by tool.toml and ringfence.toml, and calls
+/// nothing. Without a FUNCTION it speaks of all of them; without a REQUEST, of everything that they
+/// may do, and of what is asked and not granted or granted and not asked.
+///
+/// A REQUEST is one of `fs read|write PATH` (a path in the guest, such as /workspace/a.txt), `http
+/// METHOD URL`, `memory read|write SCOPE`, `config KEY`, `socket HOST:PORT`. A first word that is a
+/// function of the tool is the FUNCTION.
+///
+/// Exits with 0 if a function that was asked about is allowed it, else with 3.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// A folder, a .wasm file, or an added tool's name
+    #[arg(value_name = "TOOL")]
+    pub(crate) tool: String,
+    /// A function, a request, or both
+    #[arg(value_name = "FUNCTION|REQUEST")]
+    pub(crate) words: Vec<String>,
 }
 
 /// What to do with a session. Its id may be given by its beginning.

@@ -19,7 +19,7 @@ const GATES: [(&str, Option<&str>); 5] = [
     ("wasi:http/", Some("needs.http")),
     ("wasi:keyvalue/", Some("needs.memory")),
     ("wasi:sockets/", None),
-    ("wasi:config/", None),
+    ("wasi:config/", Some("needs.config")),
 ];
 
 /// What was found.
@@ -74,6 +74,7 @@ fn asks(installed: &Installed, table: &str) -> bool {
     match table {
         "needs.fs" => !needs.fs.is_empty(),
         "needs.http" => !needs.http.is_empty(),
+        "needs.config" => needs.config.is_some(),
         _ => !needs.memory.is_empty(),
     }
 }

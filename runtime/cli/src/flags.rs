@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use ringfence::{
     event::{Access, RootName, Scope},
-    policy::{Bytes, Count, FlagGrants, Fuel, LimitTable, Millis},
+    policy::{Bytes, ConfigKey, Count, FlagGrants, Fuel, LimitTable, Millis},
 };
 
 use crate::failure::Usage;
@@ -160,4 +160,11 @@ pub(crate) fn root_path(text: &str) -> Result<(RootName, String), String> {
         }
         _ => Err(format!("write NAME=PATH, {example}")),
     }
+}
+
+/// `--value KEY=VALUE`
+pub(crate) fn value(text: &str) -> Result<(ConfigKey, String), String> {
+    let example = "such as base-url=https://example.com";
+    let (key, value) = text.split_once('=').ok_or(format!("write KEY=VALUE, {example}"))?;
+    Ok((key.parse().map_err(|error| format!("{error}"))?, value.to_owned()))
 }

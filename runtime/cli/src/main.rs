@@ -9,6 +9,7 @@ mod call;
 mod check;
 mod config;
 mod exit;
+mod explain;
 mod failure;
 mod flags;
 mod grant;
@@ -62,6 +63,7 @@ async fn carry_out(Arguments { global, verb }: Arguments, screen: &mut Screen) -
         Verb::Call(arguments) => call::call(&global, arguments, screen).await,
         Verb::Tool(verb) => tool::tool(&global, verb, screen).await,
         Verb::Grant(arguments) => grant::grant(&global, arguments, screen).await,
+        Verb::Explain(arguments) => explain::explain(&global, arguments, screen).await,
         Verb::Session(verb) => session::session(&global, verb, screen).await,
     }
 }

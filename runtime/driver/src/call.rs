@@ -111,7 +111,8 @@ impl Runtime {
         Ok(result)
     }
 
-    async fn find(&self, tool: &ToolRef) -> Result<Arc<Installed>, Error> {
+    /// A tool that can be called.
+    pub(crate) async fn find(&self, tool: &ToolRef) -> Result<Arc<Installed>, Error> {
         match tool {
             ToolRef::Local(path) => {
                 let folder = ToolFolder::load(path)?;

@@ -25,6 +25,7 @@ mod call;
 mod config;
 mod entropy;
 mod error;
+mod explain;
 mod journal;
 mod manage;
 mod run;

@@ -1,13 +1,13 @@
 //! Tools and grants from the operator's side: add, accept, remove, inspect, grant.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 use ringfence_catalog::{Difference, Entry, Lock, ToolFolder, replace_file};
 use ringfence_event::{Body, RootName, Stream, ToolName};
-use ringfence_policy::{Manifest, edit_grant, suggest_grant};
+use ringfence_policy::{ConfigKey, Manifest, edit_grant, suggest_grant};
 use ringfence_store::{Append, Batch, NewEvent};
 
 use crate::{
@@ -45,6 +45,8 @@ pub struct Granted {
     pub file: PathBuf,
     /// The lines that are added, with their table.
     pub lines: Vec<String>,
+    /// The configuration keys that the tool asks and is given no value for by these lines.
+    pub unset: Vec<ConfigKey>,
     /// The whole text of the file with them.
     pub text: String,
     /// The file's text that they were made for.
@@ -204,16 +206,18 @@ impl Runtime {
     }
 
     /// What an operator would add to give a tenant all that a tool asks. `roots` says which folder
-    /// stands for which root.
+    /// stands for which root, `values` what is set for which configuration key.
     ///
     /// # Errors
-    /// When the tool is not known, or the operator's file is wrong.
+    /// When the tool is not known or does not ask for a key in `values`, or the operator's file is
+    /// wrong.
     pub fn propose_grant(
         &self,
         caller: &Caller,
         tool: &ToolName,
         from_needs: bool,
         roots: &BTreeMap<RootName, String>,
+        values: &BTreeMap<ConfigKey, String>,
     ) -> Result<Granted, Error> {
         let manifest = ToolFolder::load(&self.source_of(tool)?)?.manifest;
         let manifest = if from_needs { manifest } else { Manifest::bare(tool.clone()) };
@@ -222,12 +226,21 @@ impl Runtime {
             None => self.0.config.folder.join(CONFIG_FILE),
         };
         let old = if file.exists() { read_text(&file)? } else { String::new() };
-        let edit = suggest_grant(&manifest, roots);
+        let asked = manifest.needs.config.iter().flat_map(|need| &need.keys);
+        let asked: BTreeSet<&ConfigKey> = asked.collect();
+        if let Some(key) = values.keys().find(|key| !asked.contains(key)) {
+            return Err(Error::input(format!(
+                "tool `{tool}` asks for no configuration key `{key}`"
+            )));
+        }
+        let unset = asked.into_iter().filter(|key| !values.contains_key(*key)).cloned().collect();
+        let mut edit = suggest_grant(&manifest, roots);
+        edit.config = values.clone();
         let mut lines = vec![format!("[tenant.{}.tool.{tool}]", caller.tenant)];
         lines.extend(edit.lines());
         let name = file.display().to_string();
         let text = edit_grant(&name, &old, &caller.tenant, tool, &edit)?;
-        Ok(Granted { file, lines, text, before: old, tool: tool.clone() })
+        Ok(Granted { file, lines, unset, text, before: old, tool: tool.clone() })
     }
 
     /// Makes a proposed change of the operator's file.

@@ -157,7 +157,8 @@ impl fmt::Display for FileOwner {
     }
 }
 
-/// A line that would allow what was asked.
+/// A line that would allow what was asked; where something that is allowed is explained, one that
+/// does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Remedy {

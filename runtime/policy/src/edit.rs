@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 use crate::{
-    ConfigError, Manifest, ToolGrant, parse_file,
+    ConfigError, ConfigKey, Manifest, ToolGrant, parse_file,
     quote::{quote, quote_all},
 };
 
@@ -21,6 +21,8 @@ pub struct GrantEdit {
     pub http: Vec<HttpEdit>,
     /// Memory buckets.
     pub memory: BTreeMap<Scope, Access>,
+    /// Configuration values.
+    pub config: BTreeMap<ConfigKey, String>,
 }
 
 /// One origin to grant.
@@ -34,7 +36,8 @@ pub struct HttpEdit {
     pub paths: Vec<String>,
 }
 
-/// What would give a tool all it asks, and no more. A root without a path in `paths` gets `.`.
+/// What would give a tool all it asks, and no more. A root without a path in `paths` gets `.`; which
+/// configuration values it gets only the operator knows, so those are left out.
 #[must_use]
 pub fn suggest_grant(manifest: &Manifest, paths: &BTreeMap<RootName, String>) -> GrantEdit {
     let texts = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<String>>();
@@ -48,7 +51,12 @@ pub fn suggest_grant(manifest: &Manifest, paths: &BTreeMap<RootName, String>) ->
         paths: texts(&mut need.paths.iter().map(ToString::to_string)),
     });
     let memory = manifest.needs.memory.iter().map(|(scope, need)| (*scope, need.access));
-    GrantEdit { fs: fs.collect(), http: http.collect(), memory: memory.collect() }
+    GrantEdit {
+        fs: fs.collect(),
+        http: http.collect(),
+        memory: memory.collect(),
+        config: BTreeMap::new(),
+    }
 }
 
 impl GrantEdit {
@@ -65,6 +73,9 @@ impl GrantEdit {
         }
         for (scope, access) in &self.memory {
             lines.push(format!("memory.{scope} = \"{access}\""));
+        }
+        for (key, value) in &self.config {
+            lines.push(format!("config.{} = {}", key.in_toml(), quote(value)));
         }
         lines
     }
@@ -88,7 +99,8 @@ impl HttpEdit {
 }
 
 /// `text` with the grants in `[tenant.T.tool.X]`. A root that stands there keeps its path and
-/// becomes no narrower; an origin is added unless the very same line stands there.
+/// becomes no narrower; an origin is added unless the very same line stands there; a configuration
+/// value takes the place of the one that stands there.
 ///
 /// # Errors
 /// A text that is no TOML, or in which something else stands where the grant belongs.
@@ -145,6 +157,12 @@ pub fn edit_grant(
             widen(memory, scope.as_str(), *access);
         }
     }
+    if !edit.config.is_empty() {
+        let config = below(table, "config", dotted).ok_or_else(|| blocked("config"))?;
+        for (key, value) in &edit.config {
+            replace(config, key.as_str(), value);
+        }
+    }
     let edited = document.to_string();
     check(file, &edited)?;
     Ok(edited)
@@ -156,14 +174,19 @@ fn widen(table: &mut dyn TableLike, key: &str, access: Access) {
     if old == Some("write") || old == Some(access.to_string().as_str()) {
         return;
     }
+    replace(table, key, &access.to_string());
+}
+
+/// Sets a key to a text and keeps the remarks beside it.
+fn replace(table: &mut dyn TableLike, key: &str, text: &str) {
     match table.get_mut(key).and_then(Item::as_value_mut) {
         Some(value) => {
             let decor = value.decor().clone();
-            *value = access.to_string().into();
+            *value = text.into();
             *value.decor_mut() = decor;
         }
         None => {
-            table.insert(key, toml_edit::value(access.to_string()));
+            table.insert(key, toml_edit::value(text));
         }
     }
 }
@@ -225,7 +248,10 @@ mod tests {
     fn check(text: &str) -> String {
         let manifest = Manifest::parse("tool.toml", MANIFEST).unwrap();
         let paths = BTreeMap::from([("workspace".parse().unwrap(), "src".to_owned())]);
-        let edit = suggest_grant(&manifest, &paths);
+        let mut edit = suggest_grant(&manifest, &paths);
+        for (key, value) in [("base-url", "https://x"), ("app.name", "\"y\"")] {
+            edit.config.insert(key.parse().unwrap(), value.to_owned());
+        }
         let (tenant, tool) = ("acme".parse().unwrap(), "files".parse().unwrap());
         let edited = match edit_grant("ringfence.toml", text, &tenant, &tool, &edit) {
             Ok(edited) => edited,
@@ -247,6 +273,7 @@ mod tests {
             "# head\n[host]\nhome = \".ringfence\" # here\n\n[tenant.other]\n\n[model.main]\nname = \"x\"\n",
             "[tenant.acme.tool.files]\n# keep\nfs.workspace = { path = \"/srv\", access = \"read\" } # why\nhttp = [\"https://a\"]\n\n[tenant.acme.tool.files.limits]\nfuel = \"1G\"\n",
             "[tenant.acme.tool.files]\nmemory = { user = \"write\" }\n\n[tenant.acme.tool.files.fs.workspace]\npath = \"/srv\"\n",
+            "[tenant.acme.tool.files]\nconfig.base-url = \"old\" # why\n",
             "[tenant.acme.tool]\nfiles = {}\n",
             "[tenant.acme.tool.files]\nhttp = 7\n",
             "tenant = 7\n",

@@ -14,7 +14,7 @@ use serde::{
 };
 use toml::Spanned;
 
-use crate::{LimitTable, Method, Origin, PathPattern};
+use crate::{ConfigKey, LimitTable, Method, Origin, PathPattern};
 
 /// `[defaults]`
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -34,6 +34,8 @@ pub struct GrantSet {
     pub http: Option<Spanned<Vec<Spanned<HttpGrant>>>>,
     /// Memory buckets.
     pub memory: BTreeMap<Scope, Spanned<Access>>,
+    /// Configuration values.
+    pub config: BTreeMap<ConfigKey, Spanned<String>>,
 }
 
 /// `[tenant.NAME]`, as far as policy goes. A program that offers a tenant more keys has its own
@@ -62,6 +64,8 @@ pub struct ToolGrant {
     pub http: Option<Spanned<Vec<Spanned<HttpGrant>>>>,
     /// Memory buckets.
     pub memory: BTreeMap<Scope, Spanned<Access>>,
+    /// Configuration values.
+    pub config: BTreeMap<ConfigKey, Spanned<String>>,
     /// The ceiling of this tool's calls.
     pub limits: LimitTable,
 }

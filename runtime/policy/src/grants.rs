@@ -14,8 +14,8 @@ use ringfence_event::{
 use toml::Spanned;
 
 use crate::{
-    ConfigError, Defaults, FsGrant, GrantSet, HttpGrant, LimitTable, Origin, TenantGrants,
-    ToolGrant, config::line_of,
+    ConfigError, ConfigKey, Defaults, FsGrant, GrantSet, HttpGrant, LimitTable, Origin,
+    TenantGrants, ToolGrant, config::line_of,
 };
 
 /// The name under which flags appear where files do.
@@ -51,6 +51,7 @@ pub(crate) struct Granted {
     pub(crate) fs: BTreeMap<RootName, RootGranted>,
     pub(crate) http: Vec<HttpGranted>,
     pub(crate) memory: BTreeMap<Scope, (Access, Place)>,
+    pub(crate) config: BTreeMap<ConfigKey, (String, Place)>,
     pub(crate) limits: LimitTable,
     /// The line of the tool's own `http`.
     pub(crate) http_line: Option<u32>,
@@ -237,7 +238,8 @@ impl Source<'_> {
             line: Some(line),
             ..Granted::default()
         };
-        let own = GrantSet { fs: grant.fs, http: grant.http, memory: grant.memory };
+        let own =
+            GrantSet { fs: grant.fs, http: grant.http, memory: grant.memory, config: grant.config };
         self.add(&mut granted, &own, Place::Tool)?;
         for name in &grant.sets {
             let Some(set) = sets.get(name.get_ref()) else {
@@ -285,6 +287,15 @@ impl Source<'_> {
         for (scope, access) in &set.memory {
             let place = place(self.line(access.span()));
             widen(&mut granted.memory, *scope, *access.get_ref(), place);
+        }
+        for (key, value) in &set.config {
+            let given = (value.get_ref().clone(), place(self.line(value.span())));
+            if granted.config.insert(key.clone(), given).is_some() {
+                let message = format!(
+                    "the value `{key}` is given twice, here and in the tool's own table or another set"
+                );
+                return Err(self.error(value.span(), message));
+            }
         }
         Ok(())
     }

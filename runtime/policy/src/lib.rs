@@ -37,7 +37,9 @@
 
 mod bare;
 mod config;
+mod config_key;
 mod edit;
+mod explain;
 mod grant;
 mod grants;
 mod limit;
@@ -54,11 +56,15 @@ mod unit;
 mod version;
 
 pub use config::{ConfigError, line_of, parse_file};
+pub use config_key::{ConfigKey, InvalidConfigKey};
 pub use edit::{GrantEdit, HttpEdit, edit_grant, suggest_grant};
+pub use explain::{Answer, Explanation, Opening, Request};
 pub use grant::{Defaults, FsGrant, GrantSet, HttpGrant, TenantGrants, ToolGrant};
 pub use grants::{COMMAND_LINE, FlagGrants, Grants};
 pub use limit::LimitTable;
-pub use manifest::{FsNeed, FunctionEntry, HttpNeed, MANIFEST_FILE, Manifest, MemoryNeed, Needs};
+pub use manifest::{
+    ConfigNeed, FsNeed, FunctionEntry, HttpNeed, MANIFEST_FILE, Manifest, MemoryNeed, Needs,
+};
 pub use method::Method;
 pub use origin::{InvalidOrigin, Origin};
 pub use path::PathPattern;

@@ -1,13 +1,21 @@
 //! `tool.toml`: what a tool is and what it needs. It travels with the component; it opens nothing.
 
-use std::{collections::BTreeMap, fmt::Write as _, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    ops::Range,
+    sync::Arc,
+};
 
 use ringfence_event::{Access, Digest, Effect, FunctionName, RootName, Scope, ToolName};
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::{
-    ConfigError, LimitTable, Method, Origin, PathPattern, config::line_of, parse_file, quote::quote,
+    ConfigError, ConfigKey, LimitTable, Method, Origin, PathPattern,
+    config::line_of,
+    parse_file,
+    quote::{quote, quote_all},
 };
 
 /// The name of the file.
@@ -41,6 +49,8 @@ pub struct Needs {
     pub http: Vec<HttpNeed>,
     /// Memory buckets.
     pub memory: BTreeMap<Scope, MemoryNeed>,
+    /// Configuration values.
+    pub config: Option<ConfigNeed>,
 }
 
 /// `[needs.fs.ROOT]`
@@ -82,6 +92,17 @@ pub struct MemoryNeed {
     pub reason: Option<String>,
     /// The line of `access`.
     pub access_line: u32,
+}
+
+/// `[needs.config]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigNeed {
+    /// The keys of the values.
+    pub keys: BTreeSet<ConfigKey>,
+    /// Why.
+    pub reason: Option<String>,
+    /// The line of `keys`.
+    pub keys_line: u32,
 }
 
 /// `[function.NAME]`
@@ -135,6 +156,11 @@ impl Manifest {
             let access = need.access.into_inner();
             (scope, MemoryNeed { access, reason: need.reason, access_line })
         });
+        let config = read.needs.config.map(|need| ConfigNeed {
+            keys_line: line(need.keys.span()),
+            keys: need.keys.into_inner(),
+            reason: need.reason,
+        });
         let mut http: Vec<HttpNeed> = Vec::new();
         for (key, need) in read.needs.http {
             let wrong = |message: String| ConfigError::at(file, text, key.span(), message);
@@ -165,7 +191,7 @@ impl Manifest {
             name: read.tool.name,
             component: component.into_inner(),
             description: read.tool.description,
-            needs: Arc::new(Needs { fs: fs.collect(), http, memory: memory.collect() }),
+            needs: Arc::new(Needs { fs: fs.collect(), http, memory: memory.collect(), config }),
             limits: read.limits,
             functions: functions.collect(),
         })
@@ -214,6 +240,10 @@ impl Manifest {
         for (scope, need) in &self.needs.memory {
             let MemoryNeed { access, reason: why, .. } = need;
             asks.push(format!("needs.memory.{scope} = {{ access = \"{access}\"{} }}", reason(why)));
+        }
+        if let Some(need) = &self.needs.config {
+            let (keys, why) = (quote_all(&need.keys), reason(&need.reason));
+            asks.push(format!("needs.config = {{ keys = {keys}{why} }}"));
         }
         for (name, limit) in self.limits.given() {
             asks.push(format!("limits.{name} = {limit}"));
@@ -278,6 +308,7 @@ struct NeedsTable {
     fs: BTreeMap<RootName, AccessTable>,
     http: BTreeMap<Spanned<String>, HttpTable>,
     memory: BTreeMap<Scope, AccessTable>,
+    config: Option<ConfigTable>,
 }
 
 #[derive(Deserialize)]
@@ -298,6 +329,16 @@ struct AccessTable {
 struct HttpTable {
     methods: Option<Spanned<Vec<Method>>>,
     paths: Option<Spanned<Vec<PathPattern>>>,
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as `{ keys = [\"base-url\"], reason = \"why\" }`"
+)]
+struct ConfigTable {
+    keys: Spanned<BTreeSet<ConfigKey>>,
     reason: Option<String>,
 }
 

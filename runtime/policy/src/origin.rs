@@ -126,6 +126,28 @@ impl Origin {
         Some(Self { endpoint: Some(Endpoint { secure, host, port: url.port_or_known_default()? }) })
     }
 
+    /// Whether some request may go to both.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let (Some(one), Some(two)) = (&self.endpoint, &other.endpoint) else { return true };
+        let below = |base: &str, name: &str| {
+            name.strip_suffix(base).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        (one.secure, one.port) == (two.secure, two.port)
+            && match (&one.host, &two.host) {
+                (HostPattern::Any, _) | (_, HostPattern::Any) => true,
+                (HostPattern::Exact(one), HostPattern::Exact(two)) => one == two,
+                (HostPattern::Below(base), HostPattern::Exact(Host::Domain(name)))
+                | (HostPattern::Exact(Host::Domain(name)), HostPattern::Below(base)) => {
+                    name != base && below(base, name)
+                }
+                (HostPattern::Below(_), HostPattern::Exact(_))
+                | (HostPattern::Exact(_), HostPattern::Below(_)) => false,
+                (HostPattern::Below(one), HostPattern::Below(two)) => {
+                    below(one, two) || below(two, one)
+                }
+            }
+    }
+
     /// Whether it names one host, not several.
     #[must_use]
     pub fn is_exact(&self) -> bool {

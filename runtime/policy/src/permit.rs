@@ -14,8 +14,8 @@ use ringfence_event::{
 use url::Url;
 
 use crate::{
-    Method,
-    grants::Granted,
+    HttpNeed, Method,
+    grants::{Granted, HttpGranted},
     path,
     tool_policy::{Joined, Rules, widest_access},
 };
@@ -152,21 +152,45 @@ impl Permit {
         self.pass(method, url).ok_or_else(|| self.deny_http(method, url))
     }
 
+    /// Whether a file or folder may be opened, as far as its path tells: what lies there, and where
+    /// a link on the way leads, is seen when it is opened.
+    ///
+    /// # Errors
+    /// The denial to record, with the lines that would allow it.
+    pub fn file(&self, path: &str, access: Access) -> Result<&Root, Denial> {
+        let mut parts = path.strip_prefix('/').unwrap_or("").split('/');
+        let name = parts.next().unwrap_or_default();
+        let mut depth = 0_u32;
+        for part in parts {
+            match part {
+                "" | "." => {}
+                ".." if depth == 0 => return Err(self.deny_outside(path, access)),
+                ".." => depth -= 1,
+                _ => depth += 1,
+            }
+        }
+        let open = |root: &&Root| root.name.as_str() == name && root.access >= access;
+        self.roots().iter().find(open).ok_or_else(|| self.deny_file(path, access))
+    }
+
     fn pass(&self, method: &str, url: &Url) -> Option<HttpPass> {
+        let (_, granted) = self.opened_by(method, url)?;
+        Some(HttpPass { address: Granted::address(&granted.grant) })
+    }
+
+    /// The need and the grant that open a request together.
+    pub(crate) fn opened_by(&self, method: &str, url: &Url) -> Option<(&HttpNeed, &HttpGranted)> {
         let path = path::normalise(url.path())?;
         match widest_access(self.effect())? {
             Access::Read if !Method::READING.contains(&method) => return None,
             Access::Read | Access::Write => {}
         }
-        let needed = self.joined.needs.http.iter().any(|need| {
+        let need = self.joined.needs.http.iter().find(|need| {
             need.origin.matches(url)
                 && need.methods.iter().any(|allowed| allowed.as_str() == method)
                 && need.paths.iter().any(|pattern| pattern.matches(&path))
-        });
-        if !needed {
-            return None;
-        }
-        let mut pass = None;
+        })?;
+        let mut opened = None;
         for granted in &self.joined.granted.http {
             let grant = &granted.grant;
             let matches = grant.origin.matches(url)
@@ -176,15 +200,14 @@ impl Permit {
                     .is_none_or(|all| all.iter().any(|m| m.as_str() == method))
                 && grant.paths.as_ref().is_none_or(|all| all.iter().any(|p| p.matches(&path)));
             if matches {
-                let address = Granted::address(grant);
-                pass = Some(HttpPass { address });
+                opened = Some((need, granted));
                 // A grant with an address says more than one without, wherever it stands.
-                if address.is_some() {
+                if Granted::address(grant).is_some() {
                     break;
                 }
             }
         }
-        pass
+        opened
     }
 
     /// Whether a memory bucket may be used, by the name the guest gave.
@@ -199,6 +222,34 @@ impl Permit {
             [need, grant, widest_access(self.effect())].iter().all(|limit| *limit >= Some(access))
         });
         open.ok_or_else(|| self.deny_bucket(name, access))
+    }
+
+    /// The value of a configuration key, by the key the guest gave.
+    ///
+    /// # Errors
+    /// The denial to record, with the lines that would allow it.
+    pub fn config(&self, key: &str) -> Result<&str, Denial> {
+        self.value(key).ok_or_else(|| self.deny_config(key))
+    }
+
+    /// All configuration values that are open, by key. There is at least one.
+    ///
+    /// # Errors
+    /// The denial to record when none is open, with the lines that would allow it.
+    pub fn config_all(&self) -> Result<Vec<(&str, &str)>, Denial> {
+        let needed = self.joined.needs.config.iter().flat_map(|need| &need.keys);
+        let open: Vec<_> =
+            needed.filter_map(|key| Some((key.as_str(), self.value(key.as_str())?))).collect();
+        if open.is_empty() { Err(self.deny_config_all()) } else { Ok(open) }
+    }
+
+    fn value(&self, key: &str) -> Option<&str> {
+        widest_access(self.effect())?;
+        let need = self.joined.needs.config.as_ref()?;
+        if !need.keys.contains(key) {
+            return None;
+        }
+        self.joined.granted.config.get(key).map(|(value, _)| value.as_str())
     }
 
     pub(crate) fn rules(&self) -> &Rules {

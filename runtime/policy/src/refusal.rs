@@ -6,7 +6,7 @@ use ringfence_event::{
 };
 use url::Url;
 
-use crate::{Method, Origin, Permit, path, remedy::Lines};
+use crate::{ConfigKey, Method, Origin, Permit, path, remedy::Lines};
 
 /// The longest text of a guest that a denial repeats: enough for any real path or URL.
 const ASKED_CHARS_MAX: usize = 1024;
@@ -67,10 +67,21 @@ impl Permit {
         Denial::new(DenialCode::NeverOpen, asked, Vec::new())
     }
 
-    /// The denial for a configuration value: nothing gives one in this version.
-    #[must_use]
-    pub fn deny_config(&self, key: &str) -> Denial {
-        Denial::new(DenialCode::NeverOpen, Asked::Config { key: shown(key) }, Vec::new())
+    pub(crate) fn deny_config(&self, key: &str) -> Denial {
+        let asked = Asked::Config { key: shown(key) };
+        // What is no key stands in no manifest.
+        let Ok(key) = key.parse::<ConfigKey>() else {
+            return Denial::new(DenialCode::NeverOpen, asked, Vec::new());
+        };
+        let mut lines = Lines::new(self);
+        lines.config(&key);
+        lines.denial(asked)
+    }
+
+    pub(crate) fn deny_config_all(&self) -> Denial {
+        let mut lines = Lines::new(self);
+        lines.config_all();
+        lines.denial(Asked::Config { key: "*".to_owned() })
     }
 
     pub(crate) fn deny_bucket(&self, name: &str, access: Access) -> Denial {

@@ -6,7 +6,7 @@ use ringfence_event::{
 use url::Url;
 
 use crate::{
-    HttpNeed, Method, Origin, Permit,
+    ConfigKey, HttpNeed, MANIFEST_FILE, Method, Origin, Permit,
     grants::{COMMAND_LINE, HttpGranted, Place},
     quote::{quote, quote_all},
     refusal::effect_of,
@@ -62,6 +62,52 @@ impl<'a> Lines<'a> {
         self.effect(Effect::for_access(access));
     }
 
+    /// What a configuration value lacks.
+    pub(crate) fn config(&mut self, key: &ConfigKey) {
+        let need = self.joined.needs.config.as_ref();
+        if need.is_none_or(|need| !need.keys.contains(key)) {
+            let keys = need.into_iter().flat_map(|need| &need.keys).chain([key]);
+            self.config_need(format!("keys = {}", quote_all(keys)));
+        }
+        self.config_grant(key);
+        self.effect(Effect::Read);
+    }
+
+    /// What it lacks to read any configuration at all.
+    pub(crate) fn config_all(&mut self) {
+        match &self.joined.needs.config {
+            Some(need) if !need.keys.is_empty() => {
+                // Any one of them would do.
+                if !need.keys.iter().any(|key| self.joined.granted.config.contains_key(key)) {
+                    need.keys.iter().for_each(|key| self.config_grant(key));
+                }
+            }
+            _ => self.config_need("keys = [\"…\"]".to_owned()),
+        }
+        self.effect(Effect::Read);
+    }
+
+    fn config_need(&mut self, allow: String) {
+        self.met(DenialCode::NotNeeded);
+        let line = self.joined.needs.config.as_ref().map(|need| need.keys_line);
+        let table = "[needs.config]".to_owned();
+        // No flag gives a value, so a component without a manifest gets none.
+        let file = match self.joined.manifest.file.as_str() {
+            COMMAND_LINE => MANIFEST_FILE,
+            file => file_name(file),
+        };
+        let (owner, file) = (FileOwner::ToolAuthor, file.to_owned());
+        self.remedies.push(Remedy { owner, file, line, table, allow });
+    }
+
+    fn config_grant(&mut self, key: &ConfigKey) {
+        if self.joined.granted.config.contains_key(key) {
+            return;
+        }
+        self.met(DenialCode::NotGranted);
+        self.tool_line(self.joined.granted.line, format!("config.{} = \"…\"", key.in_toml()));
+    }
+
     /// What a request lacks. `path` is normalised.
     pub(crate) fn request(&mut self, method: &Method, url: &Url, origin: &Origin, path: &str) {
         let needs: Vec<&HttpNeed> =
@@ -104,6 +150,29 @@ impl<'a> Lines<'a> {
         }
         self.request_grant(method, url, origin, path);
         self.effect(effect_of(method));
+    }
+
+    /// What an origin lacks that is asked and not given, with all its methods and paths.
+    pub(crate) fn whole_need(&mut self, need: &HttpNeed) {
+        let origin = need.origin.to_string();
+        let given = |granted: &HttpGranted| {
+            let methods = granted.grant.methods.as_ref();
+            granted.grant.origin.overlaps(&need.origin)
+                && methods.is_none_or(|all| need.methods.iter().any(|method| all.contains(method)))
+        };
+        if !self.joined.granted.http.iter().any(given) {
+            self.met(DenialCode::NotGranted);
+            self.add_origin(format!("--http {origin}"), &quote(&origin));
+        }
+        if let Some(lowest) = need.methods.iter().map(effect_of).min() {
+            self.effect(lowest);
+        }
+    }
+
+    /// What an origin lacks that is given and not asked.
+    pub(crate) fn unasked_origin(&mut self, origin: &str) {
+        self.met(DenialCode::NotNeeded);
+        self.author_line(None, format!("[needs.http.{}]", quote(origin)), String::new());
     }
 
     fn request_grant(&mut self, method: &Method, url: &Url, origin: &Origin, path: &str) {
@@ -233,8 +302,7 @@ impl<'a> Lines<'a> {
         if self.joined.manifest.file == COMMAND_LINE {
             return;
         }
-        let file = file_name(&self.joined.manifest.file).to_owned();
-        self.remedies.push(Remedy { owner: FileOwner::ToolAuthor, file, line, table, allow });
+        self.remedies.push(self.joined.author_line(line, table, allow));
     }
 
     fn tool_line(&mut self, line: Option<u32>, allow: String) {
@@ -268,7 +336,30 @@ impl Joined {
         self.operator_line(line, self.table(), format!("functions = {}", quote_all(names)))
     }
 
-    fn operator_line(&self, line: Option<u32>, table: String, allow: String) -> Remedy {
+    /// A line of the manifest.
+    pub(crate) fn author_line(&self, line: Option<u32>, table: String, allow: String) -> Remedy {
+        let file = file_name(&self.manifest.file).to_owned();
+        Remedy { owner: FileOwner::ToolAuthor, file, line, table, allow }
+    }
+
+    /// A grant where it stands.
+    pub(crate) fn placed_line(&self, place: &Place, flag: String, allow: String) -> Remedy {
+        match place {
+            Place::Tool(line) => self.operator_line(Some(*line), self.table(), allow),
+            Place::Set(name, line) => {
+                self.operator_line(Some(*line), format!("[grant-set.{name}]"), allow)
+            }
+            Place::Flag => Remedy {
+                owner: FileOwner::Caller,
+                file: COMMAND_LINE.to_owned(),
+                line: None,
+                table: String::new(),
+                allow: flag,
+            },
+        }
+    }
+
+    pub(crate) fn operator_line(&self, line: Option<u32>, table: String, allow: String) -> Remedy {
         // What only a file can say is said of a file also to somebody who typed flags alone.
         let file = match self.grants_file.as_str() {
             COMMAND_LINE => "ringfence.toml".to_owned(),

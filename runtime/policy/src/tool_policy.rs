@@ -189,6 +189,13 @@ impl ToolPolicy {
         ))
     }
 
+    /// The effect of a function, whatever is granted.
+    pub(crate) fn effect(&self, function: &FunctionName) -> Option<Effect> {
+        let functions = &self.inner.functions;
+        let found = functions.binary_search_by(|rules| rules.name.cmp(function)).ok()?;
+        Some(functions[found].effect)
+    }
+
     fn refuse(
         &self,
         request: &CallRequest<'_>,

@@ -50,6 +50,9 @@ pub(crate) fn version(
     for (scope, (access, _)) in &granted.memory {
         lines.push(format!("grant memory {scope} {access}"));
     }
+    for (key, (value, _)) in &granted.config {
+        lines.push(format!("grant config {key} {}", quote(value)));
+    }
     lines.sort();
     let head = format!(
         "ringfence policy 1\ntenant {tenant}\ntool {} {} {}\nclosed {closed}\nlimits {limits:?}\n",

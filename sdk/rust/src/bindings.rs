@@ -831,6 +831,311 @@ pub mod ringfence {
 #[rustfmt::skip]
 #[allow(dead_code, clippy::all)]
 pub mod wasi {
+    pub mod config {
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod store {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            /// An error type that encapsulates the different errors that can occur fetching configuration values.
+            #[derive(Clone)]
+            pub enum Error {
+                /// This indicates an error from an "upstream" config source.
+                /// As this could be almost _anything_ (such as Vault, Kubernetes ConfigMaps, KeyValue buckets, etc),
+                /// the error message is a string.
+                Upstream(_rt::String),
+                /// This indicates an error from an I/O operation.
+                /// As this could be almost _anything_ (such as a file read, network connection, etc),
+                /// the error message is a string.
+                /// Depending on how this ends up being consumed,
+                /// we may consider moving this to use the `wasi:io/error` type instead.
+                /// For simplicity right now in supporting multiple implementations, it is being left as a string.
+                Io(_rt::String),
+            }
+            impl ::core::fmt::Debug for Error {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        Error::Upstream(e) => {
+                            f.debug_tuple("Error::Upstream").field(e).finish()
+                        }
+                        Error::Io(e) => f.debug_tuple("Error::Io").field(e).finish(),
+                    }
+                }
+            }
+            impl ::core::fmt::Display for Error {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for Error {}
+            #[allow(unused_unsafe, clippy::all)]
+            /// Gets a configuration value of type `string` associated with the `key`.
+            ///
+            /// The value is returned as an `option<string>`. If the key is not found,
+            /// `Ok(none)` is returned. If an error occurs, an `Err(error)` is returned.
+            #[allow(async_fn_in_trait)]
+            pub fn get(
+                key: &str,
+            ) -> ::core::result::Result<::core::option::Option<_rt::String>, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "wasi:config/store@0.2.0-rc.1")]
+                    unsafe extern "C" {
+                        #[link_name = "get"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result16 = match l3 {
+                        0 => {
+                            let e = {
+                                let l4 = i32::from(
+                                    *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                match l4 {
+                                    0 => None,
+                                    1 => {
+                                        let e = {
+                                            let l5 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l6 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len7 = l6;
+                                            let bytes7 = _rt::Vec::from_raw_parts(
+                                                l5.cast(),
+                                                len7,
+                                                len7,
+                                            );
+                                            _rt::string_lift(bytes7)
+                                        };
+                                        Some(e)
+                                    }
+                                    _ => _rt::invalid_enum_discriminant(),
+                                }
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l8 = i32::from(
+                                    *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                let v15 = match l8 {
+                                    0 => {
+                                        let e15 = {
+                                            let l9 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l10 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len11 = l10;
+                                            let bytes11 = _rt::Vec::from_raw_parts(
+                                                l9.cast(),
+                                                len11,
+                                                len11,
+                                            );
+                                            _rt::string_lift(bytes11)
+                                        };
+                                        Error::Upstream(e15)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                        let e15 = {
+                                            let l12 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l13 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len14 = l13;
+                                            let bytes14 = _rt::Vec::from_raw_parts(
+                                                l12.cast(),
+                                                len14,
+                                                len14,
+                                            );
+                                            _rt::string_lift(bytes14)
+                                        };
+                                        Error::Io(e15)
+                                    }
+                                };
+                                v15
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result16
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Gets a list of configuration key-value pairs of type `string`.
+            ///
+            /// If an error occurs, an `Err(error)` is returned.
+            #[allow(async_fn_in_trait)]
+            pub fn get_all() -> ::core::result::Result<
+                _rt::Vec<(_rt::String, _rt::String)>,
+                Error,
+            > {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "wasi:config/store@0.2.0-rc.1")]
+                    unsafe extern "C" {
+                        #[link_name = "get-all"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result20 = match l2 {
+                        0 => {
+                            let e = {
+                                let l3 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l4 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base11 = l3;
+                                let len11 = l4;
+                                let mut result11 = _rt::Vec::with_capacity(len11);
+                                for i in 0..len11 {
+                                    let base = base11
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e11 = {
+                                        let l5 = *base.add(0).cast::<*mut u8>();
+                                        let l6 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len7 = l6;
+                                        let bytes7 = _rt::Vec::from_raw_parts(
+                                            l5.cast(),
+                                            len7,
+                                            len7,
+                                        );
+                                        let l8 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l9 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len10 = l9;
+                                        let bytes10 = _rt::Vec::from_raw_parts(
+                                            l8.cast(),
+                                            len10,
+                                            len10,
+                                        );
+                                        (_rt::string_lift(bytes7), _rt::string_lift(bytes10))
+                                    };
+                                    result11.push(e11);
+                                }
+                                _rt::cabi_dealloc(
+                                    base11,
+                                    len11 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                result11
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l12 = i32::from(
+                                    *ptr0.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                let v19 = match l12 {
+                                    0 => {
+                                        let e19 = {
+                                            let l13 = *ptr0
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l14 = *ptr0
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len15 = l14;
+                                            let bytes15 = _rt::Vec::from_raw_parts(
+                                                l13.cast(),
+                                                len15,
+                                                len15,
+                                            );
+                                            _rt::string_lift(bytes15)
+                                        };
+                                        Error::Upstream(e19)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                        let e19 = {
+                                            let l16 = *ptr0
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l17 = *ptr0
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len18 = l17;
+                                            let bytes18 = _rt::Vec::from_raw_parts(
+                                                l16.cast(),
+                                                len18,
+                                                len18,
+                                            );
+                                            _rt::string_lift(bytes18)
+                                        };
+                                        Error::Io(e19)
+                                    }
+                                };
+                                v19
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result20
+                }
+            }
+        }
+    }
     pub mod keyvalue {
         /// A keyvalue interface that provides eventually consistent key-value operations.
         ///
@@ -3062,6 +3367,15 @@ mod _rt {
             self as i64
         }
     }
+    pub unsafe fn cabi_dealloc(ptr: *mut u8, size: usize, align: usize) {
+        if size == 0 {
+            return;
+        }
+        unsafe {
+            let layout = alloc::Layout::from_size_align_unchecked(size, align);
+            alloc::dealloc(ptr, layout);
+        }
+    }
     use core::fmt;
     use core::marker;
     use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -3147,15 +3461,6 @@ mod _rt {
             val != 0
         }
     }
-    pub unsafe fn cabi_dealloc(ptr: *mut u8, size: usize, align: usize) {
-        if size == 0 {
-            return;
-        }
-        unsafe {
-            let layout = alloc::Layout::from_size_align_unchecked(size, align);
-            alloc::dealloc(ptr, layout);
-        }
-    }
     pub use alloc_crate::alloc;
     #[cfg(target_arch = "wasm32")]
     pub fn run_ctors_once() {
@@ -3194,10 +3499,10 @@ macro_rules! __export_bindings_impl {
         : () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:ringfence:sdk:bindings:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2018] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2144] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xe3\x0e\x01A\x02\x01\
-A\x14\x01B\x1c\x01m\x04\x04pure\x04read\x0aidempotent\x06unsafe\x04\0\x06effect\x03\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xe1\x0f\x01A\x02\x01\
+A\x16\x01B\x1c\x01m\x04\x04pure\x04read\x0aidempotent\x06unsafe\x04\0\x06effect\x03\
 \0\0\x01ks\x01r\x06\x04names\x05title\x02\x0bdescriptions\x0cinput-schemas\x0dou\
 tput-schema\x02\x06effect\x01\x04\0\x0adefinition\x03\0\x03\x01p}\x01r\x02\x04mi\
 mes\x04data\x05\x04\0\x05media\x03\0\x06\x01r\x03\x03uris\x04name\x02\x04mime\x02\
@@ -3217,34 +3522,37 @@ s\x04\0\x07call-id\x01\x06\x04\0\x0fidempotency-key\x01\x06\x01@\0\0w\x04\0\x08d
 eadline\x01\x07\x01k\x01\x01@\0\0\x08\x04\0\x06answer\x01\x09\x01kw\x01ks\x01@\x03\
 \x04donew\x05total\x0a\x07message\x0b\x01\0\x04\0\x08progress\x01\x0c\x01@\x02\x05\
 level\x05\x07messages\x01\0\x04\0\x03log\x01\x0d\x01@\x01\x07content\x03\x01\0\x04\
-\0\x04emit\x01\x0e\x03\0\x1cringfence:tool/context@0.1.0\x05\x04\x01B\x1c\x01q\x03\
-\x0dno-such-store\0\0\x0daccess-denied\0\0\x05other\x01s\0\x04\0\x05error\x03\0\0\
-\x01ps\x01kw\x01r\x02\x04keys\x02\x06cursor\x03\x04\0\x0ckey-response\x03\0\x04\x04\
-\0\x06bucket\x03\x01\x01h\x06\x01p}\x01k\x08\x01j\x01\x09\x01\x01\x01@\x02\x04se\
-lf\x07\x03keys\0\x0a\x04\0\x12[method]bucket.get\x01\x0b\x01j\0\x01\x01\x01@\x03\
-\x04self\x07\x03keys\x05value\x08\0\x0c\x04\0\x12[method]bucket.set\x01\x0d\x01@\
-\x02\x04self\x07\x03keys\0\x0c\x04\0\x15[method]bucket.delete\x01\x0e\x01j\x01\x7f\
-\x01\x01\x01@\x02\x04self\x07\x03keys\0\x0f\x04\0\x15[method]bucket.exists\x01\x10\
-\x01j\x01\x05\x01\x01\x01@\x02\x04self\x07\x06cursor\x03\0\x11\x04\0\x18[method]\
-bucket.list-keys\x01\x12\x01i\x06\x01j\x01\x13\x01\x01\x01@\x01\x0aidentifiers\0\
-\x14\x04\0\x04open\x01\x15\x03\0\x1fwasi:keyvalue/store@0.2.0-draft\x05\x05\x02\x03\
-\0\x02\x06bucket\x02\x03\0\x02\x05error\x01B\x08\x02\x03\x02\x01\x06\x04\0\x06bu\
-cket\x03\0\0\x02\x03\x02\x01\x07\x04\0\x05error\x03\0\x02\x01h\x01\x01j\x01w\x01\
-\x03\x01@\x03\x06bucket\x04\x03keys\x05deltaw\0\x05\x04\0\x09increment\x01\x06\x03\
-\0!wasi:keyvalue/atomics@0.2.0-draft\x05\x08\x01B\x13\x02\x03\x02\x01\x06\x04\0\x06\
-bucket\x03\0\0\x02\x03\x02\x01\x07\x04\0\x05error\x03\0\x02\x01h\x01\x01ps\x01p}\
-\x01o\x02s\x06\x01k\x07\x01p\x08\x01j\x01\x09\x01\x03\x01@\x02\x06bucket\x04\x04\
-keys\x05\0\x0a\x04\0\x08get-many\x01\x0b\x01p\x07\x01j\0\x01\x03\x01@\x02\x06buc\
-ket\x04\x0akey-values\x0c\0\x0d\x04\0\x08set-many\x01\x0e\x01@\x02\x06bucket\x04\
-\x04keys\x05\0\x0d\x04\0\x0bdelete-many\x01\x0f\x03\0\x1fwasi:keyvalue/batch@0.2\
-.0-draft\x05\x09\x02\x03\0\0\x0adefinition\x02\x03\0\0\x07outcome\x02\x03\0\0\x07\
-failure\x01B\x0d\x02\x03\x02\x01\x0a\x04\0\x0adefinition\x03\0\0\x02\x03\x02\x01\
-\x0b\x04\0\x07outcome\x03\0\x02\x02\x03\x02\x01\x0c\x04\0\x07failure\x03\0\x04\x01\
-p\x01\x01j\x01\x06\x01s\x01@\0\0\x07\x04\0\x0bdefinitions\x01\x08\x01j\x01\x03\x01\
-\x05\x01@\x02\x04names\x09argumentss\0\x09\x04\0\x04call\x01\x0a\x04\0\x1aringfe\
-nce:tool/tools@0.1.0\x05\x0d\x04\0\x16ringfence:sdk/bindings\x04\0\x0b\x0e\x01\0\
-\x08bindings\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
-0.262.0\x10wit-bindgen-rust\x060.63.0";
+\0\x04emit\x01\x0e\x03\0\x1cringfence:tool/context@0.1.0\x05\x04\x01B\x0b\x01q\x02\
+\x08upstream\x01s\0\x02io\x01s\0\x04\0\x05error\x03\0\0\x01ks\x01j\x01\x02\x01\x01\
+\x01@\x01\x03keys\0\x03\x04\0\x03get\x01\x04\x01o\x02ss\x01p\x05\x01j\x01\x06\x01\
+\x01\x01@\0\0\x07\x04\0\x07get-all\x01\x08\x03\0\x1cwasi:config/store@0.2.0-rc.1\
+\x05\x05\x01B\x1c\x01q\x03\x0dno-such-store\0\0\x0daccess-denied\0\0\x05other\x01\
+s\0\x04\0\x05error\x03\0\0\x01ps\x01kw\x01r\x02\x04keys\x02\x06cursor\x03\x04\0\x0c\
+key-response\x03\0\x04\x04\0\x06bucket\x03\x01\x01h\x06\x01p}\x01k\x08\x01j\x01\x09\
+\x01\x01\x01@\x02\x04self\x07\x03keys\0\x0a\x04\0\x12[method]bucket.get\x01\x0b\x01\
+j\0\x01\x01\x01@\x03\x04self\x07\x03keys\x05value\x08\0\x0c\x04\0\x12[method]buc\
+ket.set\x01\x0d\x01@\x02\x04self\x07\x03keys\0\x0c\x04\0\x15[method]bucket.delet\
+e\x01\x0e\x01j\x01\x7f\x01\x01\x01@\x02\x04self\x07\x03keys\0\x0f\x04\0\x15[meth\
+od]bucket.exists\x01\x10\x01j\x01\x05\x01\x01\x01@\x02\x04self\x07\x06cursor\x03\
+\0\x11\x04\0\x18[method]bucket.list-keys\x01\x12\x01i\x06\x01j\x01\x13\x01\x01\x01\
+@\x01\x0aidentifiers\0\x14\x04\0\x04open\x01\x15\x03\0\x1fwasi:keyvalue/store@0.\
+2.0-draft\x05\x06\x02\x03\0\x03\x06bucket\x02\x03\0\x03\x05error\x01B\x08\x02\x03\
+\x02\x01\x07\x04\0\x06bucket\x03\0\0\x02\x03\x02\x01\x08\x04\0\x05error\x03\0\x02\
+\x01h\x01\x01j\x01w\x01\x03\x01@\x03\x06bucket\x04\x03keys\x05deltaw\0\x05\x04\0\
+\x09increment\x01\x06\x03\0!wasi:keyvalue/atomics@0.2.0-draft\x05\x09\x01B\x13\x02\
+\x03\x02\x01\x07\x04\0\x06bucket\x03\0\0\x02\x03\x02\x01\x08\x04\0\x05error\x03\0\
+\x02\x01h\x01\x01ps\x01p}\x01o\x02s\x06\x01k\x07\x01p\x08\x01j\x01\x09\x01\x03\x01\
+@\x02\x06bucket\x04\x04keys\x05\0\x0a\x04\0\x08get-many\x01\x0b\x01p\x07\x01j\0\x01\
+\x03\x01@\x02\x06bucket\x04\x0akey-values\x0c\0\x0d\x04\0\x08set-many\x01\x0e\x01\
+@\x02\x06bucket\x04\x04keys\x05\0\x0d\x04\0\x0bdelete-many\x01\x0f\x03\0\x1fwasi\
+:keyvalue/batch@0.2.0-draft\x05\x0a\x02\x03\0\0\x0adefinition\x02\x03\0\0\x07out\
+come\x02\x03\0\0\x07failure\x01B\x0d\x02\x03\x02\x01\x0b\x04\0\x0adefinition\x03\
+\0\0\x02\x03\x02\x01\x0c\x04\0\x07outcome\x03\0\x02\x02\x03\x02\x01\x0d\x04\0\x07\
+failure\x03\0\x04\x01p\x01\x01j\x01\x06\x01s\x01@\0\0\x07\x04\0\x0bdefinitions\x01\
+\x08\x01j\x01\x03\x01\x05\x01@\x02\x04names\x09argumentss\0\x09\x04\0\x04call\x01\
+\x0a\x04\0\x1aringfence:tool/tools@0.1.0\x05\x0e\x04\0\x16ringfence:sdk/bindings\
+\x04\0\x0b\x0e\x01\0\x08bindings\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\
+\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
         };
     };
 }
@@ -3257,9 +3565,9 @@ pub use __export_bindings_impl as export_tools;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1885] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xbe\x0d\x01A\x02\x01\
-A\x0f\x01B\x1c\x01m\x04\x04pure\x04read\x0aidempotent\x06unsafe\x04\0\x06effect\x03\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2011] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xbc\x0e\x01A\x02\x01\
+A\x11\x01B\x1c\x01m\x04\x04pure\x04read\x0aidempotent\x06unsafe\x04\0\x06effect\x03\
 \0\0\x01ks\x01r\x06\x04names\x05title\x02\x0bdescriptions\x0cinput-schemas\x0dou\
 tput-schema\x02\x06effect\x01\x04\0\x0adefinition\x03\0\x03\x01p}\x01r\x02\x04mi\
 mes\x04data\x05\x04\0\x05media\x03\0\x06\x01r\x03\x03uris\x04name\x02\x04mime\x02\
@@ -3279,29 +3587,33 @@ s\x04\0\x07call-id\x01\x06\x04\0\x0fidempotency-key\x01\x06\x01@\0\0w\x04\0\x08d
 eadline\x01\x07\x01k\x01\x01@\0\0\x08\x04\0\x06answer\x01\x09\x01kw\x01ks\x01@\x03\
 \x04donew\x05total\x0a\x07message\x0b\x01\0\x04\0\x08progress\x01\x0c\x01@\x02\x05\
 level\x05\x07messages\x01\0\x04\0\x03log\x01\x0d\x01@\x01\x07content\x03\x01\0\x04\
-\0\x04emit\x01\x0e\x03\0\x1cringfence:tool/context@0.1.0\x05\x04\x01B\x1c\x01q\x03\
-\x0dno-such-store\0\0\x0daccess-denied\0\0\x05other\x01s\0\x04\0\x05error\x03\0\0\
-\x01ps\x01kw\x01r\x02\x04keys\x02\x06cursor\x03\x04\0\x0ckey-response\x03\0\x04\x04\
-\0\x06bucket\x03\x01\x01h\x06\x01p}\x01k\x08\x01j\x01\x09\x01\x01\x01@\x02\x04se\
-lf\x07\x03keys\0\x0a\x04\0\x12[method]bucket.get\x01\x0b\x01j\0\x01\x01\x01@\x03\
-\x04self\x07\x03keys\x05value\x08\0\x0c\x04\0\x12[method]bucket.set\x01\x0d\x01@\
-\x02\x04self\x07\x03keys\0\x0c\x04\0\x15[method]bucket.delete\x01\x0e\x01j\x01\x7f\
-\x01\x01\x01@\x02\x04self\x07\x03keys\0\x0f\x04\0\x15[method]bucket.exists\x01\x10\
-\x01j\x01\x05\x01\x01\x01@\x02\x04self\x07\x06cursor\x03\0\x11\x04\0\x18[method]\
-bucket.list-keys\x01\x12\x01i\x06\x01j\x01\x13\x01\x01\x01@\x01\x0aidentifiers\0\
-\x14\x04\0\x04open\x01\x15\x03\0\x1fwasi:keyvalue/store@0.2.0-draft\x05\x05\x02\x03\
-\0\x02\x06bucket\x02\x03\0\x02\x05error\x01B\x08\x02\x03\x02\x01\x06\x04\0\x06bu\
-cket\x03\0\0\x02\x03\x02\x01\x07\x04\0\x05error\x03\0\x02\x01h\x01\x01j\x01w\x01\
-\x03\x01@\x03\x06bucket\x04\x03keys\x05deltaw\0\x05\x04\0\x09increment\x01\x06\x03\
-\0!wasi:keyvalue/atomics@0.2.0-draft\x05\x08\x01B\x13\x02\x03\x02\x01\x06\x04\0\x06\
-bucket\x03\0\0\x02\x03\x02\x01\x07\x04\0\x05error\x03\0\x02\x01h\x01\x01ps\x01p}\
-\x01o\x02s\x06\x01k\x07\x01p\x08\x01j\x01\x09\x01\x03\x01@\x02\x06bucket\x04\x04\
-keys\x05\0\x0a\x04\0\x08get-many\x01\x0b\x01p\x07\x01j\0\x01\x03\x01@\x02\x06buc\
-ket\x04\x0akey-values\x0c\0\x0d\x04\0\x08set-many\x01\x0e\x01@\x02\x06bucket\x04\
-\x04keys\x05\0\x0d\x04\0\x0bdelete-many\x01\x0f\x03\0\x1fwasi:keyvalue/batch@0.2\
-.0-draft\x05\x09\x04\06ringfence:sdk/bindings-with-all-of-its-exports-removed\x04\
-\0\x0b.\x01\0(bindings-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\
-\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+\0\x04emit\x01\x0e\x03\0\x1cringfence:tool/context@0.1.0\x05\x04\x01B\x0b\x01q\x02\
+\x08upstream\x01s\0\x02io\x01s\0\x04\0\x05error\x03\0\0\x01ks\x01j\x01\x02\x01\x01\
+\x01@\x01\x03keys\0\x03\x04\0\x03get\x01\x04\x01o\x02ss\x01p\x05\x01j\x01\x06\x01\
+\x01\x01@\0\0\x07\x04\0\x07get-all\x01\x08\x03\0\x1cwasi:config/store@0.2.0-rc.1\
+\x05\x05\x01B\x1c\x01q\x03\x0dno-such-store\0\0\x0daccess-denied\0\0\x05other\x01\
+s\0\x04\0\x05error\x03\0\0\x01ps\x01kw\x01r\x02\x04keys\x02\x06cursor\x03\x04\0\x0c\
+key-response\x03\0\x04\x04\0\x06bucket\x03\x01\x01h\x06\x01p}\x01k\x08\x01j\x01\x09\
+\x01\x01\x01@\x02\x04self\x07\x03keys\0\x0a\x04\0\x12[method]bucket.get\x01\x0b\x01\
+j\0\x01\x01\x01@\x03\x04self\x07\x03keys\x05value\x08\0\x0c\x04\0\x12[method]buc\
+ket.set\x01\x0d\x01@\x02\x04self\x07\x03keys\0\x0c\x04\0\x15[method]bucket.delet\
+e\x01\x0e\x01j\x01\x7f\x01\x01\x01@\x02\x04self\x07\x03keys\0\x0f\x04\0\x15[meth\
+od]bucket.exists\x01\x10\x01j\x01\x05\x01\x01\x01@\x02\x04self\x07\x06cursor\x03\
+\0\x11\x04\0\x18[method]bucket.list-keys\x01\x12\x01i\x06\x01j\x01\x13\x01\x01\x01\
+@\x01\x0aidentifiers\0\x14\x04\0\x04open\x01\x15\x03\0\x1fwasi:keyvalue/store@0.\
+2.0-draft\x05\x06\x02\x03\0\x03\x06bucket\x02\x03\0\x03\x05error\x01B\x08\x02\x03\
+\x02\x01\x07\x04\0\x06bucket\x03\0\0\x02\x03\x02\x01\x08\x04\0\x05error\x03\0\x02\
+\x01h\x01\x01j\x01w\x01\x03\x01@\x03\x06bucket\x04\x03keys\x05deltaw\0\x05\x04\0\
+\x09increment\x01\x06\x03\0!wasi:keyvalue/atomics@0.2.0-draft\x05\x09\x01B\x13\x02\
+\x03\x02\x01\x07\x04\0\x06bucket\x03\0\0\x02\x03\x02\x01\x08\x04\0\x05error\x03\0\
+\x02\x01h\x01\x01ps\x01p}\x01o\x02s\x06\x01k\x07\x01p\x08\x01j\x01\x09\x01\x03\x01\
+@\x02\x06bucket\x04\x04keys\x05\0\x0a\x04\0\x08get-many\x01\x0b\x01p\x07\x01j\0\x01\
+\x03\x01@\x02\x06bucket\x04\x0akey-values\x0c\0\x0d\x04\0\x08set-many\x01\x0e\x01\
+@\x02\x06bucket\x04\x04keys\x05\0\x0d\x04\0\x0bdelete-many\x01\x0f\x03\0\x1fwasi\
+:keyvalue/batch@0.2.0-draft\x05\x0a\x04\06ringfence:sdk/bindings-with-all-of-its\
+-exports-removed\x04\0\x0b.\x01\0(bindings-with-all-of-its-exports-removed\x03\0\
+\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bi\
+ndgen-rust\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

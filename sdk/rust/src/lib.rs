@@ -29,7 +29,7 @@
 //! `wasm32-wasip2`.
 //!
 //! Inside a function, files are `std::fs` under the [`roots`] of the call, and `println!` is a line
-//! of the log. [`http`], [`memory`], [`log`], [`context`] and [`question`] are the rest of the
+//! of the log. [`http`], [`memory`], [`config`], [`log`], [`context`] and [`question`] are the rest of the
 //! world. What the manifest does not ask for or the operator does not grant is an error of the
 //! call that tried, never a panic.
 //!
@@ -57,6 +57,7 @@ mod arguments;
     reason = "generated from wit/: its style is the generator's"
 )]
 pub mod bindings;
+pub mod config;
 pub mod context;
 mod errno;
 mod error;

@@ -1,4 +1,4 @@
-//! Sockets and configuration: linked for every call, open to none, and each attempt is on record.
+//! Sockets: linked for every call, open to none, and each attempt is on record.
 
 use ringfence_event::{Asked, DenialCode, Effect};
 use ringfence_tests::{Scene, text};
@@ -6,13 +6,12 @@ use serde_json::{Value, json};
 
 /// N9, N14: whatever is tried, nobody hears of it.
 #[tokio::test]
-async fn n9_sockets_and_configuration_are_shut() {
+async fn n9_sockets_are_shut() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let socket = |address: &str| Asked::Socket { address: address.to_owned() };
-    let config = |key: &str| Asked::Config { key: key.to_owned() };
     let (tcp, udp) = (socket("any address by TCP"), socket("any address by UDP"));
-    let cases: [(Value, &str, Asked); 6] = [
+    let cases: [(Value, &str, Asked); 4] = [
         (
             json!({ "what": "connect", "address": [127, 0, 0, 1], "port": port }),
             "error: access-denied",
@@ -26,8 +25,6 @@ async fn n9_sockets_and_configuration_are_shut() {
             "error: access-denied",
             socket("secret-data.example.com"),
         ),
-        (json!({ "what": "config", "name": "token" }), "denied", config("token")),
-        (json!({ "what": "all-config" }), "denied", config("*")),
     ];
     for (arguments, said, asked) in cases {
         let scene = Scene::new(Effect::Unsafe);

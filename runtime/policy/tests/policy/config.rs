@@ -30,6 +30,8 @@ fn mistakes_in_manifests() {
         &format!("{good}[needs.memory.world]\naccess = \"read\""),
         &format!("{good}[needs.sockets.\"a:1\"]"),
         &format!("{good}[needs.config]"),
+        &format!("{good}[needs.config]\nkeys = \"a\""),
+        &format!("{good}[needs.config]\nkeys = [\"a b\"]"),
         &format!("{good}[limits]\nfuel = 200"),
         &format!("{good}[limits]\nfuel = \"200m\""),
         &format!("{good}[limits]\nmemory = \"64MB\""),
@@ -77,6 +79,9 @@ fn mistakes_in_grants() {
         &format!("{tool}http = [{{ url = \"https://*.a\", address = \"10.0.0.5\" }}]"),
         &format!("{tool}http = [{{ methods = [\"GET\"] }}]"),
         &format!("{tool}memory.user = \"all\""),
+        &format!("{tool}config.a = 7"),
+        &format!("{tool}config.\"a b\" = \"x\""),
+        &format!("[grant-set.x]\nconfig.a = \"1\"\n{tool}use = [\"x\"]\nconfig.a = \"2\""),
         &format!("{tool}secret.TOKEN = {{ env = \"X\" }}"),
         &format!("{tool}limits.fuel = 5"),
     ] {

@@ -31,6 +31,9 @@ access = "write"
 
 [function.look]
 description = "Looks."
+
+[needs.config]
+keys = ["base-url", "region", "app.name"]
 "#;
 
 const GRANTS: &str = r#"[grant-set.shared]
@@ -45,6 +48,8 @@ http = [
     "http://10.0.0.5:8080",
     "https://*.wide.example",
 ]
+config.region = "secret-region"
+config.never = "secret value"
 "#;
 
 fn sentences(grants: &Grants) -> String {
@@ -87,6 +92,14 @@ fn sentences(grants: &Grants) -> String {
                 say(denial);
             }
         }
+        for key in ["base-url", "region", "never", "app.name", "other"] {
+            if let Err(denial) = permit.config(key) {
+                say(denial);
+            }
+        }
+        if let Err(denial) = permit.config_all() {
+            say(denial);
+        }
     }
     shown
 }
@@ -94,7 +107,7 @@ fn sentences(grants: &Grants) -> String {
 #[test]
 fn by_a_file() {
     let shown = sentences(&grants(GRANTS).unwrap());
-    assert!(!shown.contains("/secret"), "no path of the host is in a denial");
+    assert!(!shown.contains("secret"), "no path of the host and no value is in a denial");
     assert!(!shown.contains("pass@"), "no password is in a denial");
     insta::assert_snapshot!(shown);
 }
@@ -124,7 +137,8 @@ fn whatever_is_written() {
         permit.deny_file("/work\u{202e}\nspace", Access::Read),
         permit.deny_outside("/workspace/../etc/passwd", Access::Write),
         permit.deny_socket("10.0.0.1:22"),
-        permit.deny_config("key"),
+        permit.config("no key\u{202e}").unwrap_err(),
+        permit.config("*").unwrap_err(),
         permit.deny_url("GET", "not a url\u{1b}[31m"),
         permit.deny_address("GET", &url("https://a.wide.example/")),
         permit.deny_address("GET", &url("https://api.example/repos/x")),

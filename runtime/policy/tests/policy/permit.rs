@@ -21,6 +21,8 @@ methods = ["GET", "POST"]
 [needs.http."http://*"]
 [needs.memory.user]
 access = "write"
+[needs.config]
+keys = ["base-url", "region", "unset"]
 [limits]
 fuel = "5M"
 memory = "1GiB"
@@ -36,6 +38,9 @@ fs.notes = { path = "/srv/notes", access = "write" }
 fs.extra = { path = "/srv/extra" }
 http = ["https://api.example", "http://*", "http://127.1", { url = "http://db.example", address = "::ffff:10.0.0.5" }]
 memory.user = "write"
+config.base-url = "https://x"
+config.region = ""
+config.not-asked = "x"
 limits.fuel = "2M"
 "#;
 
@@ -105,6 +110,24 @@ fn buckets_follow_the_effect() {
 }
 
 #[test]
+fn values_are_those_both_asked_and_set() {
+    let policy = policy(MANIFEST, &grants(GRANTS).unwrap());
+    for (function, open) in [("add", false), ("look", true), ("send", true)] {
+        let permit = permit(&policy, function);
+        let value = |key| permit.config(key).ok();
+        assert_eq!(value("base-url"), open.then_some("https://x"), "{function}");
+        assert_eq!(value("region"), open.then_some(""), "{function}");
+        for key in ["unset", "not-asked", "BASE-URL", "base-url ", "", "*"] {
+            assert_eq!(value(key), None, "{function} {key}");
+        }
+        let all = permit.config_all().ok();
+        assert_eq!(all, open.then(|| vec![("base-url", "https://x"), ("region", "")]));
+    }
+    let nothing = crate::scene::policy(MANIFEST, &grants("[tenant.acme.tool.files]").unwrap());
+    assert!(crate::scene::permit(&nothing, "send").config_all().is_err());
+}
+
+#[test]
 fn limits_are_the_least() {
     let granted = grants(GRANTS).unwrap();
     let policy = policy(MANIFEST, &granted);
@@ -157,6 +180,7 @@ fn the_version_is_of_the_meaning() {
         ("path = \"work\", access = \"write\"", "path = \"work\""),
         ("\"http://127.1\", ", ""),
         ("memory.user = \"write\"", "memory.user = \"read\""),
+        ("config.region = \"\"", "config.region = \"eu\""),
         ("limits.fuel = \"2M\"", ""),
         ("time = \"10s\"", "time = \"11s\""),
         ("limits.fuel", "functions = [\"look\"]\nlimits.fuel"),

@@ -11,7 +11,7 @@ use crate::scene::{decide, grants, permit, policy};
 const HEAD: &str = "[tool]\nname = \"files\"\ncomponent = \"files.wasm\"\n";
 
 /// Tables that a manifest may have, whole ones, so that any subset is a manifest.
-const NEEDS: [&str; 9] = [
+const NEEDS: [&str; 10] = [
     "[needs.fs.a]\naccess = \"write\"\n",
     "[needs.fs.b]\naccess = \"read\"\n",
     "[needs.http.\"https://x.example\"]\nmethods = [\"GET\", \"POST\"]\npaths = [\"/p/**\"]\n",
@@ -20,16 +20,18 @@ const NEEDS: [&str; 9] = [
     "[needs.http.\"http://127.0.0.1\"]\n",
     "[needs.memory.user]\naccess = \"write\"\n",
     "[needs.memory.tenant]\naccess = \"read\"\n",
+    "[needs.config]\nkeys = [\"base-url\"]\n",
     "[function.look]\neffect = \"read\"\n",
 ];
 
 /// Lines under a tool's table, and items of its `http`.
-const LINES: [&str; 5] = [
+const LINES: [&str; 6] = [
     "fs.a = { path = \"/a\", access = \"write\" }\n",
     "fs.b = { path = \"/b\", access = \"write\" }\n",
     "memory.user = \"read\"\n",
     "memory.tenant = \"write\"\n",
     "use = [\"set\"]\n",
+    "config.base-url = \"x\"\n",
 ];
 const ITEMS: [&str; 5] = [
     "{ url = \"https://x.example\", methods = [\"POST\"] }",
@@ -82,6 +84,9 @@ fn open(needs: &[bool], lines: &[bool], items: &[bool]) -> BTreeSet<String> {
                 }
             }
         }
+        if permit.config("base-url").is_ok() {
+            open.insert(format!("{function} base-url"));
+        }
         for bucket in ["session", "user", "agent", "tenant"] {
             for access in [Access::Read, Access::Write] {
                 if permit.bucket(bucket, access).is_ok() {
@@ -97,17 +102,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn taking_a_line_away_opens_nothing(
-        needs in prop::collection::vec(any::<bool>(), 8),
-        lines in prop::collection::vec(any::<bool>(), 5),
+        needs in prop::collection::vec(any::<bool>(), 9),
+        lines in prop::collection::vec(any::<bool>(), 6),
         items in prop::collection::vec(any::<bool>(), 5),
-        which in 0..18_usize,
+        which in 0..20_usize,
     ) {
         let before = open(&needs, &lines, &items);
         let (mut fewer_needs, mut fewer_lines, mut fewer_items) = (needs, lines, items);
         match which {
-            0..8 => fewer_needs[which] = false,
-            8..13 => fewer_lines[which - 8] = false,
-            _ => fewer_items[which - 13] = false,
+            0..9 => fewer_needs[which] = false,
+            9..15 => fewer_lines[which - 9] = false,
+            _ => fewer_items[which - 15] = false,
         }
         let after = open(&fewer_needs, &fewer_lines, &fewer_items);
         prop_assert!(after.is_subset(&before), "{:?}", after.difference(&before).collect::<Vec<_>>());
@@ -116,9 +121,9 @@ proptest! {
 
 #[test]
 fn one_side_opens_nothing() {
-    assert_eq!(open(&[true; 9], &[false; 5], &[false; 5]), BTreeSet::new());
-    assert_eq!(open(&[false; 9], &[true; 5], &[true; 5]), BTreeSet::new());
-    let both = open(&[true; 9], &[true; 5], &[true; 5]);
+    assert_eq!(open(&[true; 10], &[false; 6], &[false; 5]), BTreeSet::new());
+    assert_eq!(open(&[false; 10], &[true; 6], &[true; 5]), BTreeSet::new());
+    let both = open(&[true; 10], &[true; 6], &[true; 5]);
     assert!(both.contains("write a write") && both.contains("send PUT https://x.example/"));
     assert!(!both.contains("look a write") && !both.iter().any(|line| line.starts_with("add ")));
     assert!(!both.contains("send DELETE https://x.example/"));

@@ -5,6 +5,7 @@
 
 mod ambient;
 mod call;
+mod config;
 mod end;
 mod load;
 mod memory;

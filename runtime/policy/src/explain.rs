@@ -1,0 +1,411 @@
+//! Why something is open or shut: a call decided as any other, the request held against its permit
+//! as a guest's would be, and the lines that both come from.
+
+use std::net::IpAddr;
+
+use ringfence_event::{
+    Access, Asked, Denial, Digest, Effect, FunctionName, Remedy, RootName, Scope, UserId,
+};
+use url::{Host, Url};
+
+use crate::{
+    CallRequest, ConfigKey, Decision, HttpNeed, Method, Permit, ToolPolicy,
+    grants::HttpGranted,
+    quote::{quote, quote_all},
+    refusal::effect_of,
+    remedy::Lines,
+    tool_policy::Joined,
+};
+
+/// One thing that a guest might ask of its host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// A file or folder, by its path in the guest.
+    File {
+        /// The path, from `/` on.
+        path: String,
+        /// How it is to be opened.
+        access: Access,
+    },
+    /// An HTTP request.
+    Http {
+        /// The method.
+        method: String,
+        /// Where to.
+        url: Url,
+    },
+    /// A memory bucket.
+    Memory {
+        /// Its name.
+        bucket: String,
+        /// How it is to be used.
+        access: Access,
+    },
+    /// A configuration value.
+    Config {
+        /// Its key.
+        key: String,
+    },
+    /// A socket.
+    Socket {
+        /// The address or name, with a port.
+        address: String,
+    },
+}
+
+/// What becomes of something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is allowed, by all of these lines together; by none where nobody has to allow it.
+    Allowed {
+        /// The lines, with what stands in them.
+        by: Vec<Remedy>,
+        /// What is only known when it is done, if anything.
+        provided: Option<&'static str>,
+    },
+    /// It is denied.
+    Denied(Denial),
+}
+
+impl Answer {
+    /// Whether it is allowed.
+    #[must_use]
+    pub fn is_allowed(&self) -> bool {
+        matches!(self, Self::Allowed { .. })
+    }
+}
+
+/// Something a function may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// What, such as `write /workspace`.
+    pub what: String,
+    /// The lines that allow it together.
+    pub by: Vec<Remedy>,
+}
+
+/// A function explained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The function.
+    pub function: FunctionName,
+    /// Its effect; `None` where the tool has no such function.
+    pub effect: Option<Effect>,
+    /// Whether it may be called at all.
+    pub call: Answer,
+    /// What would become of the request, where there is one; of the call, if that is denied.
+    pub asked: Option<Answer>,
+    /// Without a request, everything it may do.
+    pub open: Vec<Opening>,
+    /// Without a request, what its tool asks or is given and this function may not do.
+    pub shut: Vec<Denial>,
+}
+
+impl ToolPolicy {
+    /// What would become of one request of a function, or everything that the function may do, and
+    /// by which lines. `is_public` says of an address whether it may be connected to without being
+    /// granted.
+    #[must_use]
+    pub fn explain(
+        &self,
+        user: &UserId,
+        function: &FunctionName,
+        request: Option<&Request>,
+        is_public: fn(IpAddr) -> bool,
+    ) -> Explanation {
+        let (call, permit) = self.explain_call(user, function);
+        let mut table = Table::default();
+        let asked = match (request, &permit) {
+            (Some(request), Some(permit)) => Some(permit.explain(request, is_public)),
+            (Some(_), None) => Some(call.clone()),
+            (None, Some(permit)) => {
+                table.fill(permit);
+                None
+            }
+            (None, None) => None,
+        };
+        let (function, effect) = (function.clone(), self.effect(function));
+        Explanation { function, effect, call, asked, open: table.open, shut: table.shut }
+    }
+
+    fn explain_call(&self, user: &UserId, function: &FunctionName) -> (Answer, Option<Permit>) {
+        let arguments = Digest::of(b"{}");
+        let call = CallRequest { user, function, arguments, limits: None };
+        let (permit, rule) = match self.decide(&call) {
+            Decision::Permit(permit) => (permit, None),
+            Decision::Hold(permit, hold) => (permit, Some(hold.rule)),
+            Decision::Denial(denial) => return (Answer::Denied(denial), None),
+        };
+        let mut by = permit.joined().call_lines();
+        by.extend(rule);
+        (Answer::Allowed { by, provided: None }, Some(permit))
+    }
+}
+
+impl Permit {
+    fn explain(&self, request: &Request, is_public: fn(IpAddr) -> bool) -> Answer {
+        let joined = self.joined();
+        let allowed = |by| Answer::Allowed { by, provided: None };
+        match request {
+            // It is there for every call, and holds nothing but the roots.
+            Request::File { path, access: Access::Read } if path == "/" => allowed(vec![]),
+            Request::File { path, access } => match self.file(path, *access) {
+                Ok(root) => Answer::Allowed {
+                    by: joined.root_lines(&root.name),
+                    provided: Some("no link on the way leads out of the root"),
+                },
+                Err(denial) => Answer::Denied(denial),
+            },
+            Request::Http { method, url } => match self.http(method, url) {
+                Err(denial) => Answer::Denied(denial),
+                Ok(pass) => {
+                    let literal = match url.host() {
+                        Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+                        Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+                        _ => None,
+                    };
+                    let provided = match (pass.address, literal) {
+                        (Some(_), _) => None,
+                        (None, Some(address)) if is_public(address.to_canonical()) => None,
+                        (None, Some(_)) => return Answer::Denied(self.deny_address(method, url)),
+                        (None, None) => Some("its name leads to a public address"),
+                    };
+                    let by = self.opened_by(method, url).map(|(need, granted)| {
+                        vec![joined.http_need_line(need), joined.http_grant_line(granted)]
+                    });
+                    Answer::Allowed { by: by.unwrap_or_default(), provided }
+                }
+            },
+            Request::Memory { bucket, access } => match self.bucket(bucket, *access) {
+                Ok(scope) => allowed(joined.bucket_lines(scope)),
+                Err(denial) => Answer::Denied(denial),
+            },
+            Request::Config { key } => match self.config(key) {
+                Ok(_) => allowed(joined.config_lines(key)),
+                Err(denial) => Answer::Denied(denial),
+            },
+            Request::Socket { address } => Answer::Denied(self.deny_socket(address)),
+        }
+    }
+}
+
+/// What is open and what is shut, while it is collected.
+#[derive(Default)]
+struct Table {
+    open: Vec<Opening>,
+    shut: Vec<Denial>,
+}
+
+impl Table {
+    fn fill(&mut self, permit: &Permit) {
+        let joined = permit.joined();
+        for name in joined
+            .needs
+            .fs
+            .keys()
+            .chain(joined.granted.fs.keys().filter(|name| !joined.needs.fs.contains_key(*name)))
+        {
+            let asked = joined.needs.fs.get(name).map(|need| need.access);
+            let path = format!("/{name}");
+            self.widest(permit, asked, |access| Request::File { path: path.clone(), access });
+        }
+        for need in &joined.needs.http {
+            self.http(permit, need);
+        }
+        for granted in &joined.granted.http {
+            if !joined.needs.http.iter().any(|need| need.origin.overlaps(&granted.grant.origin)) {
+                self.shut.push(permit.deny_unasked(granted));
+            }
+        }
+        for scope in Scope::ALL {
+            let asked = joined.needs.memory.get(&scope).map(|need| need.access);
+            if asked.is_some() || joined.granted.memory.contains_key(&scope) {
+                let bucket = scope.to_string();
+                self.widest(permit, asked, |access| Request::Memory {
+                    bucket: bucket.clone(),
+                    access,
+                });
+            }
+        }
+        let needed = joined.needs.config.iter().flat_map(|need| &need.keys);
+        let mut keys: Vec<&ConfigKey> = needed.chain(joined.granted.config.keys()).collect();
+        keys.sort();
+        keys.dedup();
+        for key in keys {
+            self.widest(permit, None, |_| Request::Config { key: key.to_string() });
+        }
+    }
+
+    /// The widest access that is open, and the denial of what is asked beyond it.
+    fn widest(
+        &mut self,
+        permit: &Permit,
+        asked: Option<Access>,
+        request: impl Fn(Access) -> Request,
+    ) {
+        // Nothing here is an address.
+        let explain = |access| permit.explain(&request(access), |_| false);
+        let asked = asked.unwrap_or(Access::Read);
+        let answers = match asked {
+            Access::Write => {
+                vec![(Access::Write, explain(Access::Write)), (Access::Read, explain(Access::Read))]
+            }
+            Access::Read => vec![(Access::Read, explain(Access::Read))],
+        };
+        for (access, answer) in answers {
+            match answer {
+                Answer::Allowed { by, .. } => {
+                    self.open.push(Opening { what: what(&request(access)), by });
+                    return;
+                }
+                // What may not even be read is told once, with all that it lacks.
+                Answer::Denied(denial) if access == asked => self.shut.push(denial),
+                Answer::Denied(_) => {}
+            }
+        }
+    }
+
+    /// A need with each grant that it meets. Which requests fit both is for their patterns to say.
+    fn http(&mut self, permit: &Permit, need: &HttpNeed) {
+        let joined = permit.joined();
+        let fits = |method: &&Method| permit.effect() >= effect_of(method);
+        let mut met = false;
+        for granted in &joined.granted.http {
+            let grant = &granted.grant;
+            let given =
+                |method: &&Method| grant.methods.as_ref().is_none_or(|all| all.contains(method));
+            let methods: Vec<&str> =
+                need.methods.iter().filter(fits).filter(given).map(Method::as_str).collect();
+            if !need.origin.overlaps(&grant.origin) || methods.is_empty() {
+                continue;
+            }
+            met = true;
+            let origin = if need.origin.is_exact() { &need.origin } else { &grant.origin };
+            let mut what = format!("{} {origin}", methods.join(", "));
+            let paths = |paths: &[crate::PathPattern]| {
+                paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+            };
+            what += &format!(" at {}", paths(&need.paths));
+            if let Some(narrower) = &grant.paths {
+                what += &format!(" and at {}", paths(narrower));
+            }
+            let by = vec![joined.http_need_line(need), joined.http_grant_line(granted)];
+            self.open.push(Opening { what, by });
+        }
+        if !met {
+            self.shut.push(permit.deny_need(need));
+        }
+    }
+}
+
+impl Permit {
+    /// The denial of everything that a need asks.
+    fn deny_need(&self, need: &HttpNeed) -> Denial {
+        let methods: Vec<&str> = need.methods.iter().map(Method::as_str).collect();
+        let paths: Vec<String> = need.paths.iter().map(ToString::to_string).collect();
+        let url = format!("{}{}", need.origin, paths.join(" or "));
+        let mut lines = Lines::new(self);
+        lines.whole_need(need);
+        lines.denial(Asked::Http { method: methods.join(", "), url })
+    }
+
+    /// The denial of an origin that the operator gives and nobody asks.
+    fn deny_unasked(&self, granted: &HttpGranted) -> Denial {
+        let origin = granted.grant.origin.to_string();
+        let mut lines = Lines::new(self);
+        lines.unasked_origin(&origin);
+        let method = granted.grant.methods.as_ref().and_then(|all| all.first());
+        let method = method.map_or("GET", Method::as_str).to_owned();
+        lines.denial(Asked::Http { method, url: origin })
+    }
+}
+
+fn what(request: &Request) -> String {
+    match request {
+        Request::File { path, access } => format!("{access} {path}"),
+        Request::Http { method, url } => format!("{method} {url}"),
+        Request::Memory { bucket, access } => format!("{access} memory bucket {bucket}"),
+        Request::Config { key } => format!("read configuration {key}"),
+        Request::Socket { address } => format!("connect to {address}"),
+    }
+}
+
+/// The lines of both sides, as they stand there.
+impl Joined {
+    fn call_lines(&self) -> Vec<Remedy> {
+        let mut lines = vec![];
+        if let Some(line) = self.granted.line {
+            lines.push(self.operator_line(Some(line), String::new(), self.table()));
+        }
+        if let Some((digest, line)) = &self.granted.digest {
+            let text = format!("digest = \"{digest}\"");
+            lines.push(self.operator_line(Some(*line), self.table(), text));
+        }
+        if let Some((names, line)) = &self.granted.functions {
+            let text = format!("functions = {}", quote_all(names));
+            lines.push(self.operator_line(Some(*line), self.table(), text));
+        }
+        lines
+    }
+
+    fn root_lines(&self, name: &RootName) -> Vec<Remedy> {
+        let need = self.needs.fs.get(name).map(|need| {
+            let text = format!("access = \"{}\"", need.access);
+            self.author_line(Some(need.access_line), format!("[needs.fs.{name}]"), text)
+        });
+        let granted = self.granted.fs.get(name).map(|granted| {
+            let access = granted.access;
+            let flag = format!("--fs {name}=DIR");
+            let text = format!("fs.{name} = {{ path = \"…\", access = \"{access}\" }}");
+            self.placed_line(&granted.place, flag, text)
+        });
+        need.into_iter().chain(granted).collect()
+    }
+
+    fn bucket_lines(&self, scope: Scope) -> Vec<Remedy> {
+        let need = self.needs.memory.get(&scope).map(|need| {
+            let text = format!("access = \"{}\"", need.access);
+            self.author_line(Some(need.access_line), format!("[needs.memory.{scope}]"), text)
+        });
+        let granted = self.granted.memory.get(&scope).map(|(access, place)| {
+            let text = format!("memory.{scope} = \"{access}\"");
+            self.placed_line(place, format!("--bucket {scope}"), text)
+        });
+        need.into_iter().chain(granted).collect()
+    }
+
+    fn config_lines(&self, key: &str) -> Vec<Remedy> {
+        let need = self.needs.config.as_ref().map(|need| {
+            let text = format!("keys = {}", quote_all(&need.keys));
+            self.author_line(Some(need.keys_line), "[needs.config]".to_owned(), text)
+        });
+        let granted = self.granted.config.get_key_value(key).map(|(key, (_, place))| {
+            self.placed_line(place, String::new(), format!("config.{} = \"…\"", key.in_toml()))
+        });
+        need.into_iter().chain(granted).collect()
+    }
+
+    fn http_need_line(&self, need: &HttpNeed) -> Remedy {
+        let table = format!("[needs.http.{}]", quote(&need.origin.to_string()));
+        let text =
+            format!("methods = {}, paths = {}", quote_all(&need.methods), quote_all(&need.paths));
+        self.author_line(Some(need.line), table, text)
+    }
+
+    fn http_grant_line(&self, granted: &HttpGranted) -> Remedy {
+        let grant = &granted.grant;
+        let origin = grant.origin.to_string();
+        let mut text = format!("{{ url = {}", quote(&origin));
+        if let Some(methods) = &grant.methods {
+            text += &format!(", methods = {}", quote_all(methods));
+        }
+        if let Some(paths) = &grant.paths {
+            text += &format!(", paths = {}", quote_all(paths));
+        }
+        if grant.address.is_some() {
+            text += ", address = \"…\"";
+        }
+        text += " }";
+        self.placed_line(&granted.place, format!("--http {origin}"), text)
+    }
+}
