@@ -28,9 +28,11 @@ pub(crate) async fn explain(
     let tool = call::tool(&arguments.tool)?;
     let functions = runtime.functions(&tool).await?;
     let (function, request) = words(&arguments.words, &functions)?;
-    let explained = runtime
-        .explain(&caller, &tool, function.as_ref(), request.as_ref().map(|(r, _)| r))
-        .await?;
+    let said = request.is_some().then(|| {
+        let words = &arguments.words[usize::from(function.is_some())..];
+        words.join(" ")
+    });
+    let explained = runtime.explain(&caller, &tool, function.as_ref(), request.as_ref()).await?;
     let allowed =
         |explained: &Explanation| explained.asked.as_ref().unwrap_or(&explained.call).is_allowed();
     let exit = if explained.iter().any(allowed) { Exit::Done } else { Exit::Ended(3) };
@@ -39,14 +41,14 @@ pub(crate) async fn explain(
             "tool": arguments.tool,
             "tenant": caller.tenant,
             "user": caller.user,
-            "request": request.map(|(_, words)| words),
+            "request": said,
             "functions": explained.iter().map(as_json).collect::<Vec<_>>(),
         }));
         return Ok(exit);
     }
     let sheet = &mut screen.out;
     for explained in &explained {
-        show(explained, request.as_ref().map(|(_, words)| words.as_str()), sheet);
+        show(explained, said.as_deref(), sheet);
     }
     Ok(exit)
 }
@@ -55,7 +57,7 @@ pub(crate) async fn explain(
 fn words(
     words: &[String],
     functions: &[FunctionName],
-) -> Result<(Option<FunctionName>, Option<(Request, String)>)> {
+) -> Result<(Option<FunctionName>, Option<Request>)> {
     let Some((first, rest)) = words.split_first() else { return Ok((None, None)) };
     if let Some(function) = functions.iter().find(|function| function.as_str() == first) {
         let request = if rest.is_empty() { None } else { Some(request(rest)?) };
@@ -75,14 +77,14 @@ fn words(
 /// The first words of requests.
 const KINDS: [&str; 5] = ["fs", "http", "memory", "config", "socket"];
 
-fn request(words: &[String]) -> Result<(Request, String)> {
+fn request(words: &[String]) -> Result<Request> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let access = |word: &str| match word {
         "read" => Ok(Access::Read),
         "write" => Ok(Access::Write),
         other => Err(Usage::error(format!("`{other}` is neither `read` nor `write`"))),
     };
-    let request = match words[..] {
+    Ok(match words[..] {
         ["fs", word, path] => {
             if !path.starts_with('/') {
                 return Err(Usage::error(format!(
@@ -107,8 +109,7 @@ fn request(words: &[String]) -> Result<(Request, String)> {
                  `config KEY` or `socket HOST:PORT`",
             ));
         }
-    };
-    Ok((request, words.join(" ")))
+    })
 }
 
 fn show(explained: &Explanation, request: Option<&str>, sheet: &mut Sheet) {

@@ -9,7 +9,7 @@ use ringfence_event::{
 use url::{Host, Url};
 
 use crate::{
-    CallRequest, ConfigKey, Decision, HttpNeed, Method, Permit, ToolPolicy,
+    CallRequest, ConfigKey, Decision, HttpGrant, HttpNeed, Method, Permit, ToolPolicy,
     grants::HttpGranted,
     quote::{quote, quote_all},
     refusal::effect_of,
@@ -280,7 +280,7 @@ impl Table {
                 continue;
             }
             met = true;
-            let origin = if need.origin.is_exact() { &need.origin } else { &grant.origin };
+            let origin = need.origin.narrower(&grant.origin);
             let mut what = format!("{} {origin}", methods.join(", "));
             let paths = |paths: &[crate::PathPattern]| {
                 paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
@@ -313,9 +313,9 @@ impl Permit {
     fn deny_unasked(&self, granted: &HttpGranted) -> Denial {
         let origin = granted.grant.origin.to_string();
         let mut lines = Lines::new(self);
-        lines.unasked_origin(&origin);
         let method = granted.grant.methods.as_ref().and_then(|all| all.first());
         let method = method.map_or("GET", Method::as_str).to_owned();
+        lines.unasked_origin(&origin, &method);
         lines.denial(Asked::Http { method, url: origin })
     }
 }
@@ -395,7 +395,11 @@ impl Joined {
     fn http_grant_line(&self, granted: &HttpGranted) -> Remedy {
         let grant = &granted.grant;
         let origin = grant.origin.to_string();
-        let mut text = format!("{{ url = {}", quote(&origin));
+        let url = quote(&origin);
+        if *grant == HttpGrant::from(grant.origin.clone()) {
+            return self.placed_line(&granted.place, format!("--http {origin}"), url);
+        }
+        let mut text = format!("{{ url = {url}");
         if let Some(methods) = &grant.methods {
             text += &format!(", methods = {}", quote_all(methods));
         }

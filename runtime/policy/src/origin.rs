@@ -148,6 +148,17 @@ impl Origin {
             }
     }
 
+    /// Of two that overlap, the one that fewer requests go to.
+    pub(crate) fn narrower<'a>(&'a self, other: &'a Self) -> &'a Self {
+        let width = |origin: &Self| match origin.endpoint.as_ref().map(|to| &to.host) {
+            None => (3, 0),
+            Some(HostPattern::Any) => (2, 0),
+            Some(HostPattern::Below(base)) => (1, usize::MAX - base.len()),
+            Some(HostPattern::Exact(_)) => (0, 0),
+        };
+        if width(self) <= width(other) { self } else { other }
+    }
+
     /// Whether it names one host, not several.
     #[must_use]
     pub fn is_exact(&self) -> bool {
@@ -299,6 +310,31 @@ mod tests {
             };
             let fits = scheme == asked_scheme && full(&scheme, &port) == full(&asked_scheme, &asked_port) && host_fits;
             prop_assert_eq!(origin.matches(&url), fits, "{} {}", origin, url);
+        }
+    }
+
+    #[test]
+    fn origins_overlap_where_some_request_goes_to_both() {
+        for (one, two, narrower) in [
+            ("*", "https://a.b", Some("https://a.b")),
+            ("https://*", "https://a.b", Some("https://a.b")),
+            ("https://*", "http://a.b", None),
+            ("https://*:8443", "https://a.b", None),
+            ("https://*.b", "https://a.b", Some("https://a.b")),
+            ("https://*.b", "https://b", None),
+            ("https://*.b", "https://ab", None),
+            ("https://*.b", "https://*.a.b", Some("https://*.a.b")),
+            ("https://*.b", "https://*.ab", None),
+            ("https://*.b", "https://1.2.3.4", None),
+            ("https://a", "https://A:443", Some("https://a")),
+            ("https://a", "https://b", None),
+        ] {
+            let origin = |text: &str| text.parse::<Origin>().unwrap();
+            let (one, two) = (origin(one), origin(two));
+            for (one, two) in [(&one, &two), (&two, &one)] {
+                let found = one.overlaps(two).then(|| one.narrower(two).to_string());
+                assert_eq!(found.as_deref(), narrower, "{one} {two}");
+            }
         }
     }
 }

@@ -170,9 +170,10 @@ impl<'a> Lines<'a> {
     }
 
     /// What an origin lacks that is given and not asked.
-    pub(crate) fn unasked_origin(&mut self, origin: &str) {
+    pub(crate) fn unasked_origin(&mut self, origin: &str, method: &str) {
         self.met(DenialCode::NotNeeded);
-        self.author_line(None, format!("[needs.http.{}]", quote(origin)), String::new());
+        let table = format!("[needs.http.{}]", quote(origin));
+        self.author_line(None, table, format!("methods = {}", quote_all([method])));
     }
 
     fn request_grant(&mut self, method: &Method, url: &Url, origin: &Origin, path: &str) {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use ringfence_capability::cost;
-use ringfence_event::{Effect, Outcome, Usage};
+use ringfence_event::{Effect, Limit, Outcome, Usage};
 use ringfence_tests::{ENGINE, Scene};
 use serde_json::json;
 
@@ -164,5 +164,19 @@ async fn h5_bytes_that_are_handed_over_are_paid_for() {
             Fields => assert!(few >= cost::HTTP_CALL, "{name}: {few}"),
             Few => panic!("{name} is handed bytes"),
         }
+    }
+}
+
+/// H5: asking again and again ends at the tool's own fuel, and a refusal is not cheaper.
+#[tokio::test]
+async fn h5_asking_for_configuration_has_its_price() {
+    for (key, effect) in [("base-url", Effect::Read), ("other", Effect::Read), ("x", Effect::Pure)]
+    {
+        let scene = Scene::new(effect).needs("[needs.config]\nkeys = [\"base-url\"]").grants(
+            "config.base-url = \"https://x\"\nlimits.fuel = \"20M\"\nlimits.time = \"20s\"",
+        );
+        let ended = scene.run("shut", json!({ "what": "config-forever", "name": key })).await;
+        assert_eq!(ended.outcome, Outcome::LimitReached { limit: Limit::Fuel }, "{key}");
+        assert!(ended.usage.host_calls < 20_000_000 / 30_000 + 20, "{:?}", ended.usage);
     }
 }

@@ -46,6 +46,26 @@ fn what_was_denied_works_once_it_is_granted() {
 }
 
 #[test]
+fn a_configuration_value_is_the_operators_to_say() {
+    let scene = scene();
+    scene.file(
+        "tools/files/tool.toml",
+        "[tool]\nname = \"files\"\ncomponent = \"tool.wasm\"\n[needs.config]\nkeys = [\"base-url\", \"region\"]\n",
+    );
+    scene.run(&["tool", "accept", "files", "--yes"]).expect(0);
+    let grant = ["grant", "files", "--tenant", "acme", "--from-needs", "--yes"];
+    let value = |value| scene.run(&[&grant[..], &["--value", value]].concat());
+    value("other=x").expect(2).says("asks for no configuration key `other`");
+    value("base-url").expect(2).says("KEY=VALUE");
+    value("base-url=https://x").expect(0).says("config.region is not among them");
+    let written = scene.read("ringfence.toml");
+    assert!(written.ends_with("[tenant.acme.tool.files]\nconfig.base-url = \"https://x\"\n"));
+    let explain = |key| scene.run(&["explain", "files", "read", "config", key, "--tenant", "acme"]);
+    explain("base-url").expect(0);
+    explain("region").expect(3);
+}
+
+#[test]
 fn without_its_needs_a_tool_may_be_called_and_touch_nothing() {
     let scene = scene();
     read(&scene, "acme").expect(3).says("call files_read");

@@ -4,6 +4,7 @@
 
 mod call;
 mod config;
+mod explain;
 mod grant;
 mod probe;
 mod redact;

@@ -3,6 +3,7 @@
 
 mod config;
 mod denial;
+mod explain;
 mod permit;
 mod scene;
 mod widening;

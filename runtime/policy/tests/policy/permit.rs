@@ -123,8 +123,9 @@ fn values_are_those_both_asked_and_set() {
         let all = permit.config_all().ok();
         assert_eq!(all, open.then(|| vec![("base-url", "https://x"), ("region", "")]));
     }
-    let nothing = crate::scene::policy(MANIFEST, &grants("[tenant.acme.tool.files]").unwrap());
-    assert!(crate::scene::permit(&nothing, "send").config_all().is_err());
+    let nothing = grants("[tenant.acme.tool.files]").unwrap();
+    let policy = crate::scene::policy(MANIFEST, &nothing);
+    assert!(permit(&policy, "send").config_all().is_err());
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! Configuration: the values that are both asked and set, and nothing else of the operator's.
 
-use ringfence_event::{Asked, DenialCode, Effect, FileOwner, Limit, Outcome};
+use ringfence_event::{Asked, DenialCode, Effect, FileOwner};
 use ringfence_sandbox::Ended;
+use ringfence_tests::{Scene, text};
 use serde_json::json;
-
-use crate::support::{Scene, text};
 
 fn scene(effect: Effect) -> Scene {
     Scene::new(effect).needs("[needs.config]\nkeys = [\"base-url\", \"region\", \"unset\"]").grants(
@@ -67,17 +66,5 @@ async fn all_values_are_those_that_are_open_or_none() {
         assert!(text(&ended).starts_with("error: the host denied"), "{ended:?}");
         let [denial] = &ended.denials[..] else { panic!("{ended:?}") };
         assert_eq!((denial.code, &denial.asked), (code, &Asked::Config { key: "*".to_owned() }));
-    }
-}
-
-/// H5: asking again and again ends at the tool's own fuel, and a refusal is not cheaper.
-#[tokio::test]
-async fn h5_asking_has_its_price() {
-    for (key, effect) in [("base-url", Effect::Read), ("other", Effect::Read), ("x", Effect::Pure)]
-    {
-        let scene = scene(effect).grants("limits.fuel = \"20M\"\nlimits.time = \"20s\"");
-        let ended = scene.run("shut", json!({ "what": "config-forever", "name": key })).await;
-        assert_eq!(ended.outcome, Outcome::LimitReached { limit: Limit::Fuel }, "{key}");
-        assert!(ended.usage.host_calls < 20_000_000 / 30_000 + 20, "{:?}", ended.usage);
     }
 }
