@@ -3,14 +3,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    ops::Range,
 };
 
 use ringfence_event::{
     AgentName, Asked, Denial, DenialCode, Digest, FileOwner, FunctionName, ModelName, Remedy,
     ToolName,
 };
+use ringfence_policy::ConfigError;
 
-use crate::{AGENT_FILE, RunLimits};
+use crate::RunLimits;
 
 /// An agent's definition.
 #[derive(Clone, Debug)]
@@ -25,7 +27,29 @@ pub struct Agent {
     pub tools: BTreeMap<ToolName, ListedTool>,
     /// What one run may spend.
     pub limits: RunLimits,
+    pub(crate) source: Source,
+}
+
+/// The file it was read from, to point at a place in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    /// As errors show it.
+    pub(crate) file: String,
+    pub(crate) text: String,
+    pub(crate) model: Range<usize>,
+    pub(crate) instructions: Range<usize>,
     pub(crate) tools_line: Option<u32>,
+}
+
+/// A place in the file that only somebody who knows more than the file can find wrong.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// `model`
+    Model,
+    /// `instructions`
+    Instructions,
+    /// A tool's line under `[tools]`.
+    Tool(&'a ListedTool),
 }
 
 /// Where the instructions are.
@@ -44,6 +68,7 @@ pub struct ListedTool {
     pub functions: FunctionList,
     /// The line it is listed in.
     pub line: u32,
+    pub(crate) span: Range<usize>,
 }
 
 /// Which functions of a tool.
@@ -67,10 +92,29 @@ impl FunctionList {
 }
 
 impl Agent {
+    /// The error of a place in the file, to be told like those of reading it.
+    #[must_use]
+    pub fn wrong(&self, place: Place<'_>, message: impl AsRef<str>) -> ConfigError {
+        let Source { file, text, model, instructions, .. } = &self.source;
+        let span = match place {
+            Place::Model => model,
+            Place::Instructions => instructions,
+            Place::Tool(listed) => &listed.span,
+        };
+        ConfigError::at(file, text, span.clone(), message)
+    }
+
+    /// The file's name without its folder: where on the host it lies is nobody's business in a
+    /// denial.
+    fn file_name(&self) -> &str {
+        let file = self.source.file.as_str();
+        file.rsplit(['/', '\\']).next().unwrap_or(file)
+    }
+
     /// Whether the agent lists a function.
     ///
     /// # Errors
-    /// The denial, with the line of `agent.toml` that would list it.
+    /// The denial, with the line of its file that would list it.
     pub fn check_function(&self, tool: &ToolName, function: &FunctionName) -> Result<(), Denial> {
         let listed = self.tools.get(tool);
         if listed.is_some_and(|listed| listed.functions.contains(function)) {
@@ -83,8 +127,8 @@ impl Agent {
         let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
         let remedy = Remedy {
             owner: FileOwner::AgentAuthor,
-            file: AGENT_FILE.to_owned(),
-            line: listed.map(|listed| listed.line).or(self.tools_line),
+            file: self.file_name().to_owned(),
+            line: listed.map(|listed| listed.line).or(self.source.tools_line),
             table: "[tools]".to_owned(),
             allow: format!("{tool} = [{}]", names.join(", ")),
         };

@@ -16,10 +16,7 @@ use serde::{
 };
 use toml::Spanned;
 
-use crate::{Agent, FunctionList, Instructions, ListedTool, limits::RunLimitTable};
-
-/// The name of the file.
-pub const AGENT_FILE: &str = "agent.toml";
+use crate::{Agent, FunctionList, Instructions, ListedTool, agent::Source, limits::RunLimitTable};
 
 /// The longest instructions: more would leave a model no room to work.
 const INSTRUCTIONS_BYTES_MAX: usize = 256 << 10;
@@ -45,16 +42,24 @@ impl Agent {
         let tools_line = read.tools.as_ref().map(|tools| line_of(text, tools.span().start));
         let listed = read.tools.map(Spanned::into_inner).unwrap_or_default().into_iter();
         let tools = listed.map(|(tool, functions)| {
-            let line = line_of(text, tool.span().start);
-            (tool.into_inner(), ListedTool { functions, line })
+            let span = tool.span();
+            let line = line_of(text, span.start);
+            (tool.into_inner(), ListedTool { functions, line, span })
         });
+        let source = Source {
+            file: file.to_owned(),
+            text: text.to_owned(),
+            model: read.model.name.span(),
+            instructions: instructions.span(),
+            tools_line,
+        };
         Ok(Self {
             name: read.name,
-            model: read.model.name,
+            model: read.model.name.into_inner(),
             instructions: instructions.into_inner(),
             tools: tools.collect(),
             limits: read.limits.limits(file, text)?,
-            tools_line,
+            source,
         })
     }
 
@@ -97,7 +102,7 @@ struct AgentFile {
 #[serde(deny_unknown_fields, expecting = "a table such as `{ use = \"main\" }`")]
 struct ModelTable {
     #[serde(rename = "use")]
-    name: ModelName,
+    name: Spanned<ModelName>,
 }
 
 #[derive(Deserialize)]

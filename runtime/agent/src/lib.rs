@@ -28,6 +28,5 @@ mod agent;
 mod file;
 mod limits;
 
-pub use agent::{Agent, FunctionList, Instructions, ListedTool};
-pub use file::AGENT_FILE;
+pub use agent::{Agent, FunctionList, Instructions, ListedTool, Place};
 pub use limits::RunLimits;

@@ -84,10 +84,11 @@ impl Function {
     ///
     /// # Errors
     /// What does not fit, and where.
-    pub fn check_structured(&self, value: &Value) -> Result<(), String> {
+    pub fn check_structured(&self, value: Option<&Value>) -> Result<(), String> {
         let (Some(output), Some(schema)) = (&self.output, &self.output_schema) else {
             return Ok(());
         };
+        let Some(value) = value else { return Err("there is no structured output".to_owned()) };
         if !work::is_affordable(schema, value) {
             return Err("it is too large or too deep to be checked against the schema".to_owned());
         }

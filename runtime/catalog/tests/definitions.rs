@@ -256,9 +256,15 @@ fn structured_output_is_checked() {
     let mut raw = definition("f", EMPTY);
     raw.output_schema = Some(r#"{"properties":{"n":{"type":"integer"}}}"#.into());
     let described = describe(&manifest(), vec![raw]).unwrap();
-    let check =
-        |json: &str| described.functions[0].check_structured(&serde_json::from_str(json).unwrap());
+    let check = |json: &str| {
+        described.functions[0].check_structured(Some(&serde_json::from_str(json).unwrap()))
+    };
     assert_eq!(check(r#"{"n":1}"#), Ok(()));
     assert_eq!(check(r#"{"n":"x"}"#), Err("/n: the value is not of type \"integer\"".to_owned()));
-    assert_eq!(function(EMPTY).check_structured(&serde_json::json!(7)), Ok(()));
+    assert_eq!(
+        described.functions[0].check_structured(None),
+        Err("there is no structured output".to_owned())
+    );
+    assert_eq!(function(EMPTY).check_structured(Some(&serde_json::json!(7))), Ok(()));
+    assert_eq!(function(EMPTY).check_structured(None), Ok(()));
 }

@@ -11,8 +11,8 @@ use ringfence::{
 use crate::{exit::Exit, flags::CallFlags, screen::Color};
 
 const EXIT_CODES: &str = "\
-Exit codes of `run` and `call`: 0 done, 1 failed, 2 bad usage or input, 3 denied (for `call`: \
-refused whole, or failed with at least one denial), 4 a limit, 5 the tool crashed, 6 cancelled, \
+Exit codes of `run` and `call`: 0 done, 1 failed, 2 bad usage or input, 3 denied \
+(refused whole, or failed with at least one denial), 4 a limit, 5 the tool crashed, 6 cancelled, \
 7 waiting for a person, 8 the host failed. `explain`: 0 or 3. The other verbs: 0, 2 or 8.
 
 With --json, standard output is JSON and nothing else; an error is one object, {\"error\": \

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ringfence::{RunStatus, event::CallResult};
+use ringfence::{RunEnded, RunStatus, event::CallResult};
 
 /// The exit codes, which never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +25,11 @@ impl Exit {
         Self::Ended(result.exit_code())
     }
 
-    /// Of a run.
-    pub(crate) fn of_run(status: RunStatus) -> Self {
-        Self::Ended(match status {
+    /// Of a run: as with a call, a failure with at least one denial counts as denied.
+    pub(crate) fn of_run(ended: &RunEnded) -> Self {
+        Self::Ended(match ended.status {
             RunStatus::Completed => 0,
+            RunStatus::Failed if ended.denials > 0 => 3,
             RunStatus::Failed => 1,
             RunStatus::LimitReached(_) => 4,
             RunStatus::Cancelled => 6,

@@ -49,7 +49,7 @@ pub(crate) async fn run(
         show_calls(&runtime, &caller, &ended.session, &mut screen.err)?;
         screen.out.foreign(ended.answer.as_deref().unwrap_or_default());
     }
-    Ok(Exit::of_run(ended.status))
+    Ok(Exit::of_run(&ended))
 }
 
 /// What is said to the agent.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ringfence_agent::Instructions;
+use ringfence_agent::{Instructions, Place};
 use ringfence_event::Digest;
 use ringfence_policy::ConfigError;
 
@@ -27,7 +27,12 @@ impl Agent {
             Instructions::Text(text) => text.clone(),
             Instructions::File(file) => {
                 let file = path.parent().unwrap_or(Path::new("")).join(file);
-                let text = read_text(&file)?;
+                let text = std::fs::read_to_string(&file).map_err(|error| {
+                    let message = format!("cannot read the instructions: {error}");
+                    definition
+                        .wrong(Place::Instructions, message)
+                        .with_help(format!("they are looked for in {}", file.display()))
+                })?;
                 ringfence_agent::Agent::check_instructions(&text)
                     .map_err(|message| ConfigError::new(&file.display().to_string(), message))?;
                 text

@@ -161,6 +161,8 @@ pub(crate) enum NotRun {
     Denied(Vec<Denial>),
     /// The arguments do not fit.
     Invalid(ringfence_event::Failure),
+    /// The tool was accepted and cannot be loaded: the host's to mend.
+    Broken(String),
 }
 
 impl NotRun {
@@ -178,6 +180,11 @@ impl NotRun {
                     Body::CallInvalid { call, failure },
                     CallResult { outcome, denials: vec![], usage },
                 )
+            }
+            Self::Broken(message) => {
+                let outcome = Outcome::HostError { message };
+                let result = CallResult { outcome, denials: vec![], usage };
+                (Body::CallFinished { call, result: Box::new(result.clone()) }, result)
             }
         }
     }
@@ -313,9 +320,8 @@ pub(crate) async fn run_permitted(
 /// A tool that promises a schema is held to it.
 fn check_structured(installed: &Installed, function: &FunctionName, outcome: &mut Outcome) {
     let Outcome::Succeeded { output } = outcome else { return };
-    let Some(value) = &output.structured else { return };
     let Some(function) = installed.entry.function(function) else { return };
-    if let Err(message) = function.check_structured(value) {
+    if let Err(message) = function.check_structured(output.structured.as_ref()) {
         *outcome = Outcome::Failed {
             failure: ringfence_event::Failure {
                 kind: ringfence_event::FailureKind::Failed,

@@ -94,7 +94,7 @@ impl Config {
             }
         };
         let grants =
-            Grants::new(CONFIG_FILE, &text, &folder, file.defaults, &file.grant_set, file.tenant)?;
+            Grants::new(&name, &text, &folder, file.defaults, &file.grant_set, file.tenant)?;
         Ok(Self {
             home: folder.join(file.host.home.unwrap_or_else(|| HOME.into())),
             file: Some(path.to_owned()),
@@ -155,6 +155,12 @@ impl Config {
     /// The tenants that the operator's file names.
     pub fn tenants(&self) -> impl Iterator<Item = &TenantId> {
         self.grants.tenants()
+    }
+
+    /// The name of the operator's file, to tell somebody where a line belongs.
+    pub(crate) fn file_name(&self) -> String {
+        let name = self.file.as_deref().and_then(Path::file_name);
+        name.map_or_else(|| CONFIG_FILE.to_owned(), |name| name.to_string_lossy().into_owned())
     }
 
     pub(crate) fn lock_file(&self) -> PathBuf {

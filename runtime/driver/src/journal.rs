@@ -41,11 +41,25 @@ impl Journal {
         caller: &Caller,
         id: &SessionId,
     ) -> Result<Self, Error> {
-        let driven = drive(home, id)?;
+        Self::try_open(store, home, caller, id).await?.ok_or_else(|| {
+            Error::input(format!(
+                "session {id} is being driven already; `ringfence session cancel {id}` ends its run"
+            ))
+        })
+    }
+
+    /// The same; `None` while somebody drives it.
+    pub(crate) async fn try_open(
+        store: Arc<Store>,
+        home: &Path,
+        caller: &Caller,
+        id: &SessionId,
+    ) -> Result<Option<Self>, Error> {
+        let Some(driven) = drive(home, id)? else { return Ok(None) };
         let worker = format!("{}", std::process::id());
         let fence = store.claim(&caller.tenant, id, &worker).await?;
         let session = fold(&store, caller, id)?;
-        Ok(Self {
+        Ok(Some(Self {
             store,
             caller: caller.clone(),
             fence,
@@ -56,7 +70,7 @@ impl Journal {
             unsaved: vec![],
             memory: vec![],
             done: vec![],
-        })
+        }))
     }
 
     pub(crate) fn session(&self) -> &Session {
@@ -134,19 +148,17 @@ impl Journal {
     }
 }
 
-/// Takes a session to drive it, on this machine. The claim in the store stands behind it: a lock that
-/// was lost costs time, not the journal.
-fn drive(home: &Path, id: &SessionId) -> Result<File, Error> {
+/// Takes a session to drive it, on this machine; `None` if somebody else has. The claim in the store
+/// stands behind it: a lock that was lost costs time, not the journal.
+fn drive(home: &Path, id: &SessionId) -> Result<Option<File>, Error> {
     let folder = home.join("driven");
     let path = folder.join(id.as_str());
     let error = |source| Error::File { act: "write", path: path.clone(), source };
     std::fs::create_dir_all(&folder).map_err(error)?;
     let file = File::create(&path).map_err(error)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::input(format!(
-            "session {id} is being driven already; `ringfence session cancel {id}` ends its run"
-        ))),
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(source)) => Err(error(source)),
     }
 }

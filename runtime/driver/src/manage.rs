@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
     path::{Path, PathBuf},
 };
 
@@ -198,6 +199,7 @@ impl Runtime {
         event: Body,
         change: impl FnOnce(&mut Lock),
     ) -> Result<(), Error> {
+        let _changing = self.changing()?;
         let path = self.0.config.lock_file();
         let mut lock = Lock::load(&path)?;
         change(&mut lock);
@@ -248,6 +250,7 @@ impl Runtime {
     /// # Errors
     /// When the file cannot be written.
     pub async fn grant(&self, caller: &Caller, granted: &Granted) -> Result<(), Error> {
+        let _changing = self.changing()?;
         let error = |source| Error::File { act: "write", path: granted.file.clone(), source };
         let now = std::fs::read_to_string(&granted.file).unwrap_or_default();
         if now != granted.before {
@@ -259,6 +262,17 @@ impl Runtime {
         replace_file(&granted.file, granted.text.as_bytes()).map_err(error)?;
         let (tool, lines) = (granted.tool.clone(), granted.lines.clone());
         self.tell(caller, Body::GrantChanged { tool, lines }).await
+    }
+
+    /// The right to change the operator's files, of which one process at a time has one. The store
+    /// is there by then: what is changed is told.
+    fn changing(&self) -> Result<File, Error> {
+        self.0.store()?;
+        let path = self.0.config.home.join("changing");
+        let error = |source| Error::File { act: "write", path: path.clone(), source };
+        let file = File::create(&path).map_err(error)?;
+        file.lock().map_err(error)?;
+        Ok(file)
     }
 
     /// Puts a local build in the place of an accepted tool, for this process only.
@@ -289,8 +303,9 @@ impl Runtime {
 
     /// A tool's place as the lock writes it: relative to its own folder where it lies beneath.
     fn source(&self, path: &Path) -> String {
-        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let (path, folder) = (absolute(path), absolute(&self.0.config.folder));
+        // Both are there, since both were read from; what is not is written as it was given.
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let (path, folder) = (real(path), real(&self.0.config.folder));
         relative(&path, &folder).display().to_string()
     }
 }

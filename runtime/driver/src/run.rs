@@ -1,12 +1,17 @@
 //! Driving a session: one task that asks the machine what is to be done, starts what is not under
 //! way, and tells the machine what came of it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
+use ringfence_agent::Place;
 use ringfence_catalog::{model_name, resolve};
 use ringfence_event::{
-    CallId, CallLimits, CallResult, Digest, Event, FunctionSpec, Intent, ModelReply, Note, Outcome,
-    Parameters, SessionId, StepId, Timestamp, Usage,
+    CallId, CallLimits, CallResult, Digest, Event, FunctionName, FunctionSpec, Intent, ModelReply,
+    Note, Outcome, Parameters, SessionId, StepId, Timestamp, ToolName, Usage,
 };
 use ringfence_model::ModelError;
 use ringfence_policy::Permit;
@@ -53,6 +58,8 @@ pub struct RunEnded {
     pub answer: Option<String>,
     /// Why a run failed.
     pub failure: Option<String>,
+    /// How many things its calls were refused, whole or in part.
+    pub denials: usize,
 }
 
 impl Runtime {
@@ -73,6 +80,11 @@ impl Runtime {
     ) -> Result<RunEnded, Error> {
         let inner = &self.0;
         let definition = definition(inner, agent)?;
+        if !inner.config.models.contains_key(&definition.model) {
+            let (name, file) = (&definition.model, inner.config.file_name());
+            let error = agent.definition.wrong(Place::Model, format!("there is no model `{name}`"));
+            return Err(error.with_help(format!("[model.{name}] in {file} sets one up")).into());
+        }
         inner.model(&definition.model)?;
         let store = inner.store()?.clone();
         let id = match &input.session {
@@ -91,6 +103,8 @@ impl Runtime {
             tasks: JoinSet::new(),
             asking: None,
             running: HashMap::new(),
+            loading: HashSet::new(),
+            unusable: HashMap::new(),
             permits: HashMap::new(),
             notes,
         };
@@ -103,19 +117,17 @@ fn definition(inner: &Inner, agent: &Agent) -> Result<Definition, Error> {
     let mut functions = Vec::new();
     for (tool, listed) in &agent.definition.tools {
         let Some(entry) = inner.tools.entry(tool) else {
-            return Err(Error::input(format!(
-                "agent `{}` lists tool `{tool}`, which is not installed: `ringfence tool add \
-                 FOLDER` adds it",
-                agent.definition.name
-            )));
+            let message = format!("there is no tool `{tool}`");
+            let error = agent.definition.wrong(Place::Tool(listed), message);
+            return Err(error.with_help("`ringfence tool add FOLDER` adds one").into());
         };
         if let ringfence_agent::FunctionList::Named(names) = &listed.functions
             && let Some(missing) = names.iter().find(|name| entry.function(name).is_none())
         {
-            return Err(Error::input(format!(
-                "agent `{}` lists function `{missing}`, which tool `{tool}` does not have",
-                agent.definition.name
-            )));
+            let message = format!("tool `{tool}` has no function `{missing}`");
+            let names: Vec<&str> = entry.functions.iter().map(|f| f.name.as_str()).collect();
+            let error = agent.definition.wrong(Place::Tool(listed), message);
+            return Err(error.with_help(format!("it has {}", names.join(", "))).into());
         }
         for function in entry.functions.iter().filter(|f| listed.functions.contains(&f.name)) {
             functions.push(FunctionSpec {
@@ -149,6 +161,7 @@ fn definition(inner: &Inner, agent: &Agent) -> Result<Definition, Error> {
 enum Done {
     Reply(StepId, Result<ModelReply, ModelError>),
     Call(CallId, Box<Over>),
+    Loaded(ToolName, Result<(), Unusable>),
 }
 
 /// One session under way.
@@ -162,6 +175,11 @@ struct Driver<'a> {
     asking: Option<(StepId, AbortHandle)>,
     /// The calls that run, and the tasks they run in.
     running: HashMap<CallId, (Cancel, tokio::task::Id)>,
+    /// The tools that are on their way: compiling one may take long, and the run is to be cancelled
+    /// and to end at its time meanwhile.
+    loading: HashSet<ToolName>,
+    /// What came of those that did not arrive, until somebody is told.
+    unusable: HashMap<ToolName, Unusable>,
     /// What was decided and has not started yet.
     permits: HashMap<CallId, (Arc<Installed>, Permit)>,
     notes: mpsc::UnboundedSender<(CallId, Note)>,
@@ -238,6 +256,12 @@ impl Driver<'_> {
             status: run.map_or(RunStatus::Failed, |run| run.status()),
             answer: run.and_then(|run| run.answer()).map(str::to_owned),
             failure: run.and_then(|run| run.failure()).map(str::to_owned),
+            denials: run.map_or(0, |run| {
+                run.calls()
+                    .filter_map(|call| call.result())
+                    .map(|result| result.denials.len())
+                    .sum()
+            }),
         }
     }
 
@@ -284,11 +308,10 @@ impl Driver<'_> {
                     }
                     Effect::AskModel { .. } => false,
                     Effect::Check { call, function, arguments, fuel_left } => {
-                        self.check(call, &function, &arguments, fuel_left).await?
+                        self.check(call, &function, &arguments, fuel_left)?
                     }
                     Effect::Run { call, intent, arguments } => {
-                        self.run_call(call, intent, arguments, show).await?;
-                        true
+                        self.run_call(call, intent, arguments, show).await?
                     }
                     Effect::Stop { call } => {
                         if let Some((cancel, _)) = self.running.get(&call) {
@@ -308,7 +331,7 @@ impl Driver<'_> {
     }
 
     /// Decides a proposed call. Says whether anything came of it.
-    async fn check(
+    fn check(
         &mut self,
         call: CallId,
         name: &str,
@@ -316,9 +339,13 @@ impl Driver<'_> {
         fuel: u64,
     ) -> Result<bool, Error> {
         let session = self.journal.session().id().clone();
-        let command = match self.decide(name, arguments, fuel).await {
+        let Some(decided) = self.decide(name, arguments, fuel) else { return Ok(false) };
+        let command = match decided {
             Err(NotRun::Denied(denials)) => Command::Denied { call, denials },
             Err(NotRun::Invalid(failure)) => Command::Invalid { call, failure },
+            Err(NotRun::Broken(message)) => {
+                return self.over(call, Outcome::HostError { message }).map(|()| true);
+            }
             Ok((installed, permit)) => {
                 let arguments = Digest::of(arguments.as_bytes());
                 let key = ringfence_event::IdempotencyKey::derive(&session, &call, &arguments);
@@ -334,60 +361,95 @@ impl Driver<'_> {
         }
     }
 
-    async fn decide(
-        &self,
+    /// `None` while the tool is on its way: asked again when it is there.
+    fn decide(
+        &mut self,
         name: &str,
+        arguments: &str,
+        fuel: u64,
+    ) -> Option<Result<(Arc<Installed>, Permit), NotRun>> {
+        let Some((tool, function)) = resolve(name) else {
+            return Some(Err(NotRun::Denied(vec![no_such_function(name)])));
+        };
+        let found = self.find(&tool)?;
+        Some(self.decide_found(found, name, (&tool, &function), arguments, fuel))
+    }
+
+    /// A tool, or why it cannot be used; `None` while it is on its way.
+    fn find(&mut self, tool: &ToolName) -> Option<Result<Arc<Installed>, Unusable>> {
+        if let Some(installed) = self.inner.tools.loaded(tool) {
+            return Some(Ok(installed));
+        }
+        if let Some(unusable) = self.unusable.remove(tool) {
+            return Some(Err(unusable));
+        }
+        if self.loading.insert(tool.clone()) {
+            let (inner, tool) = (self.inner.clone(), tool.clone());
+            self.tasks.spawn(async move {
+                let loaded = inner.tool(&tool).await.map(drop);
+                Done::Loaded(tool, loaded)
+            });
+        }
+        None
+    }
+
+    fn decide_found(
+        &self,
+        found: Result<Arc<Installed>, Unusable>,
+        name: &str,
+        (tool, function): (&ToolName, &FunctionName),
         arguments: &str,
         fuel: u64,
     ) -> Result<(Arc<Installed>, Permit), NotRun> {
         let nobody = || NotRun::Denied(vec![no_such_function(name)]);
-        let (tool, function) = resolve(name).ok_or_else(nobody)?;
-        let installed = self.inner.tool(&tool).await.map_err(|unusable| match unusable {
+        let installed = found.map_err(|unusable| match unusable {
             Unusable::NotInstalled => nobody(),
-            Unusable::Changed(difference) => NotRun::Denied(vec![difference.denial(&function)]),
-            Unusable::Broken(error) => NotRun::Invalid(ringfence_event::Failure {
-                kind: ringfence_event::FailureKind::Failed,
-                message: format!("the tool cannot be loaded: {error}"),
-                path: None,
-                retry_after_ms: None,
-            }),
+            Unusable::Changed(difference) => NotRun::Denied(vec![difference.denial(function)]),
+            Unusable::Broken(error) => {
+                NotRun::Broken(format!("tool `{tool}` cannot be loaded: {error}"))
+            }
         })?;
-        if installed.entry.function(&function).is_none() {
+        if installed.entry.function(function).is_none() {
             return Err(nobody());
         }
-        let listed = self.agent.definition.check_function(&tool, &function);
+        let listed = self.agent.definition.check_function(tool, function);
         listed.map_err(|denial| NotRun::Denied(vec![denial]))?;
         let left = CallLimits { fuel, ..CallLimits::UNBOUNDED };
         let permit =
-            call::decide(self.inner, self.caller, &installed, &function, arguments, Some(&left))?;
+            call::decide(self.inner, self.caller, &installed, function, arguments, Some(&left))?;
         Ok((installed, permit))
     }
 
     /// Starts a call that was decided. After a restart it is decided again: a permit is never
-    /// loaded.
+    /// loaded. Says whether anything came of it.
     async fn run_call(
         &mut self,
         call: CallId,
         intent: Arc<Intent>,
         arguments: Arc<str>,
         show: &mut (dyn FnMut(&Event) + Send),
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let decided = match self.permits.remove(&call) {
             Some(decided) => Ok(decided),
             None => {
                 let name = model_name(&intent.tool, &intent.function);
-                self.decide(&name, &arguments, intent.limits.fuel)
-                    .await
-                    .and_then(|decided| same_as_intended(&decided.1, &intent).map(|()| decided))
+                let Some(decided) = self.decide(&name, &arguments, intent.limits.fuel) else {
+                    return Ok(false);
+                };
+                decided.and_then(|decided| same_as_intended(&decided.1, &intent).map(|()| decided))
             }
         };
         let (installed, permit) = match decided {
             Ok(decided) => decided,
-            Err(NotRun::Denied(denials)) => return self.record(Command::Denied { call, denials }),
+            Err(NotRun::Denied(denials)) => {
+                return self.record(Command::Denied { call, denials }).map(|()| true);
+            }
             Err(NotRun::Invalid(failure)) => {
                 self.record(Command::Started { call: call.clone() })?;
-                let outcome = Outcome::Invalid { failure };
-                return self.over(call, outcome);
+                return self.over(call, Outcome::Invalid { failure }).map(|()| true);
+            }
+            Err(NotRun::Broken(message)) => {
+                return self.over(call, Outcome::HostError { message }).map(|()| true);
             }
         };
         self.record(Command::Started { call: call.clone() })?;
@@ -410,7 +472,7 @@ impl Driver<'_> {
             Done::Call(id, over)
         });
         self.running.insert(call, (cancel, task.id()));
-        Ok(())
+        Ok(true)
     }
 
     fn finished(
@@ -425,6 +487,13 @@ impl Driver<'_> {
                 }
                 let reply = reply.map_err(|error| error.to_string());
                 self.late(Command::ModelReplied { step, reply })
+            }
+            Ok((_, Done::Loaded(tool, loaded))) => {
+                self.loading.remove(&tool);
+                if let Err(unusable) = loaded {
+                    self.unusable.insert(tool, unusable);
+                }
+                Ok(())
             }
             Ok((_, Done::Call(call, over))) => {
                 self.running.remove(&call);
@@ -442,7 +511,7 @@ impl Driver<'_> {
             Err(error) => {
                 let lost = self.running.iter().find(|(_, (_, task))| *task == error.id());
                 match lost.map(|(call, _)| call.clone()) {
-                    None => Ok(()),
+                    None => self.question_lost(&error),
                     Some(call) => {
                         self.running.remove(&call);
                         let message = "the host failed while the call ran".to_owned();
@@ -450,6 +519,17 @@ impl Driver<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// A question that was called off is over; one that took the host with it has no reply.
+    fn question_lost(&mut self, error: &tokio::task::JoinError) -> Result<(), Error> {
+        match self.asking.take_if(|(_, task)| task.id() == error.id()) {
+            Some((step, _)) if error.is_panic() => {
+                let reply = Err("the host failed while the model was asked".to_owned());
+                self.late(Command::ModelReplied { step, reply })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -487,7 +567,7 @@ fn same_as_intended(permit: &Permit, intent: &Intent) -> Result<(), NotRun> {
         function: Some(intent.function.clone()),
         name: model_name(&intent.tool, &intent.function),
     };
-    let code = ringfence_event::DenialCode::NotAccepted;
+    let code = ringfence_event::DenialCode::ChangedSince;
     Err(NotRun::Denied(vec![ringfence_event::Denial::new(code, asked, vec![])]))
 }
 

@@ -123,7 +123,8 @@ impl Inner {
         }
         let Some(config) = self.config.models.get(name) else {
             return Err(Error::input(format!(
-                "there is no model `{name}`: [model.{name}] in ringfence.toml sets one up"
+                "there is no model `{name}`: [model.{name}] in {} sets one up",
+                self.config.file_name()
             )));
         };
         let model: Arc<dyn Model> = match config.protocol {
@@ -161,5 +162,17 @@ impl LazyStore {
             }
         });
         store.as_ref().map_err(|error| error.clone().into())
+    }
+}
+
+/// Opening it is not broken off in the middle: a home folder that is just being made would be left
+/// with half of a store beside its place.
+impl Drop for LazyStore {
+    fn drop(&mut self) {
+        let opening = self.opening.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(opening) = opening.take() {
+            // Nobody asked for the store, so nobody is to hear why there is none.
+            let _ = opening.join();
+        }
     }
 }

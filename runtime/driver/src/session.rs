@@ -1,12 +1,15 @@
 //! Sessions from outside: the list, one as its journal tells it, and commands to one that another
 //! process may be driving.
 
-use ringfence_event::{Event, RunId, SessionId, Stream};
-use ringfence_session::{Run, Session};
+use ringfence_event::{Event, Parameters, RunId, SessionId, Stream};
+use ringfence_session::{Command, Definition, Run, RunLimits, Session};
 use ringfence_store::{Resolved, SessionSummary, Store};
 use serde::{Deserialize, Serialize};
 
-use crate::{Caller, Error, Runtime, entropy, journal};
+use crate::{
+    Caller, Error, Runtime, entropy,
+    journal::{self, Journal},
+};
 
 /// What can be put into a session's inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,11 +47,9 @@ impl Runtime {
     /// When there is none, or several.
     pub fn find_session(&self, caller: &Caller, prefix: &str) -> Result<SessionId, Error> {
         let store = self.0.store()?;
-        match store.resolve_session(&caller.tenant, prefix)? {
-            Resolved::One(id) if own(store, caller, &id).is_ok() => Ok(id),
-            Resolved::One(_) | Resolved::None => {
-                Err(Error::input(format!("there is no session `{prefix}`")))
-            }
+        match store.resolve_session(&caller.tenant, &caller.user, prefix)? {
+            Resolved::One(id) => Ok(id),
+            Resolved::None => Err(Error::input(format!("there is no session `{prefix}`"))),
             Resolved::Ambiguous(ids) => {
                 let ids: Vec<&str> = ids.iter().map(SessionId::as_str).collect();
                 Err(Error::input(format!("`{prefix}` may be any of {}", ids.join(", "))))
@@ -82,8 +83,8 @@ impl Runtime {
         Ok(store.read(&caller.tenant, &Stream::Session(id.clone()), from_seq, limit)?)
     }
 
-    /// Asks for the run of a session to be cancelled, whichever process drives it. The request is
-    /// durable when this returns; the run ends soon after, or when somebody next drives it.
+    /// Cancels the run of a session. If a process drives it, the request is durable when this
+    /// returns and the run ends soon after; if none does, the run has ended when this returns.
     ///
     /// # Errors
     /// When there is no such session, or no run under way in it.
@@ -93,8 +94,40 @@ impl Runtime {
         let store = self.0.store()?;
         let json = InboxCommand::Cancel { run }.json();
         store.inbox_put(&caller.tenant, id, entropy::now(), json).await?;
+        let home = &self.0.config.home;
+        if let Some(journal) = Journal::try_open(store.clone(), home, caller, id).await? {
+            end_abandoned(journal, run).await?;
+        }
         Ok(())
     }
+}
+
+/// Ends the run of a session whose process is gone. Nothing of it starts again: an `unsafe` call that
+/// was under way is of unknown outcome, as after every crash.
+async fn end_abandoned(mut journal: Journal, run: RunId) -> Result<(), Error> {
+    // It may have ended, and another have begun, between the request and the claim.
+    if journal.session().run().is_some_and(|open| open.id() == run)
+        && let Some((agent, digest)) = journal.session().agent()
+    {
+        // The agent's own file is not here, and nothing of it matters to the end of a run.
+        let definition = Definition {
+            name: agent.clone(),
+            digest,
+            instructions: String::new(),
+            functions: vec![],
+            model: "none".parse().expect("a model's name"),
+            parameters: Parameters::default(),
+            limits: RunLimits::DEFAULT,
+        };
+        journal.record(&definition, Command::Cancel)?;
+        journal.record(&definition, Command::Recover)?;
+    }
+    for inboxed in journal.inbox()? {
+        if let Some(InboxCommand::Cancel { .. }) = InboxCommand::parse(&inboxed.command) {
+            journal.done(inboxed.id);
+        }
+    }
+    journal.save(&mut |_| {}).await
 }
 
 /// A session of this tenant and this user. One of somebody else is as one that is not there.

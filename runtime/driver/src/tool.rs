@@ -111,11 +111,15 @@ impl Tools {
 
     /// What a tool offers: as it was substituted, or else as it was accepted. Loads nothing.
     pub(crate) fn entry(&self, name: &ToolName) -> Option<Entry> {
-        let loaded = self.cells().get(name).and_then(|cell| cell.get().cloned());
-        match loaded {
+        match self.loaded(name) {
             Some(installed) => Some(installed.entry.clone()),
             None => self.accepted.lock.get(name).cloned(),
         }
+    }
+
+    /// A tool that was loaded or substituted before.
+    pub(crate) fn loaded(&self, name: &ToolName) -> Option<Arc<Installed>> {
+        self.cells().get(name).and_then(|cell| cell.get().cloned())
     }
 
     /// An accepted tool, verified against the lock: what runs is the bytes that were verified. Loaded

@@ -43,6 +43,9 @@ pub enum DenialCode {
     AddressForbidden,
     /// The component, its definitions or its needs are not what was accepted.
     NotAccepted,
+    /// The tool, or what it needs and is granted, changed between the call's intent and its start,
+    /// with a restart of the host in between. No line allows this call; a new one is decided anew.
+    ChangedSince,
     /// No manifest and no grant can open it in this version.
     NeverOpen,
 }
@@ -60,6 +63,7 @@ impl DenialCode {
             Self::OutsideRoot => "outside-root",
             Self::AddressForbidden => "address-forbidden",
             Self::NotAccepted => "not-accepted",
+            Self::ChangedSince => "changed-since",
             Self::NeverOpen => "never-open",
         }
     }
@@ -229,6 +233,9 @@ impl Denial {
             DenialCode::OutsideRoot => "the path leads out of its root",
             DenialCode::AddressForbidden => "the address is not a public one",
             DenialCode::NotAccepted => "the tool is not what was accepted",
+            DenialCode::ChangedSince => {
+                "the tool or its grants changed since it was decided; a new call is decided anew"
+            }
             DenialCode::NeverOpen => "nothing opens it in this version of Ringfence",
         }
     }

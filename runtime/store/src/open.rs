@@ -2,9 +2,12 @@
 //! linked there, so that no process ever meets half of one.
 
 use std::{
-    fs,
-    io::{self, Read as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    ffi::OsString,
+    fs, io,
+    os::unix::{
+        ffi::{OsStrExt as _, OsStringExt as _},
+        fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
     process,
     sync::{
@@ -14,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, ErrorCode::NotADatabase, OpenFlags, config::DbConfig};
 
 use crate::Error;
 
@@ -89,34 +92,58 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, Error> {
     // cost a short-lived process two waits for the disk.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL")?;
+    // Again, through the log this time: a later version may have put its number only there so far.
+    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    check_format(path, found)?;
     Ok(connection)
 }
 
-/// Whether there is a store at `path` that this version can read. Looks at the file's first bytes
-/// only: SQLite itself would put files beside a store that is not for us to touch.
-fn header_is_known(path: &Path) -> Result<bool, Error> {
-    let mut header = [0; 100];
-    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut header));
-    match read {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            return Err(Error::NotAStore { path: path.to_owned() });
-        }
-        Err(error) => return Err(broken(path, error)),
-    }
-    // https://www.sqlite.org/fileformat.html: user version and application id, big-endian.
-    let word = |at: usize| {
-        u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-    };
-    let (found, application) = (word(60), word(68));
-    if !header.starts_with(b"SQLite format 3\0") || application != APPLICATION_ID {
-        return Err(Error::NotAStore { path: path.to_owned() });
-    }
+fn check_format(path: &Path, found: u32) -> Result<(), Error> {
     if found > STORE_FORMAT {
         return Err(Error::NewerFormat { path: path.to_owned(), found, newest: STORE_FORMAT });
     }
-    Ok(true)
+    Ok(())
+}
+
+/// Whether there is a store at `path` that this version can read. Looks at the file alone, as it
+/// lies there: nothing is put beside a store that is not for us to touch. SQLite does the looking,
+/// since whoever else opens and closes the file takes the locks of this process's stores with it.
+fn header_is_known(path: &Path) -> Result<bool, Error> {
+    if let Err(error) = fs::metadata(path) {
+        return match error.kind() {
+            io::ErrorKind::NotFound => Ok(false),
+            _ => Err(broken(path, error)),
+        };
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(immutable(path), flags)?;
+    let word = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
+    let (found, application) = match (word("user_version"), word("application_id")) {
+        (Ok(found), Ok(application)) => (found, application),
+        (Err(error), _) | (_, Err(error)) if error.sqlite_error_code() == Some(NotADatabase) => {
+            return Err(Error::NotAStore { path: path.to_owned() });
+        }
+        (Err(error), _) | (_, Err(error)) => return Err(error.into()),
+    };
+    if application != APPLICATION_ID {
+        return Err(Error::NotAStore { path: path.to_owned() });
+    }
+    check_format(path, found).map(|()| true)
+}
+
+/// A file as a URI that opens it without its log. https://www.sqlite.org/uri.html
+fn immutable(path: &Path) -> OsString {
+    let mut uri = b"file:".to_vec();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'?' | b'#' | b'%' => uri.extend(format!("%{byte:02x}").bytes()),
+            _ => uri.push(*byte),
+        }
+    }
+    uri.extend(b"?immutable=1");
+    OsString::from_vec(uri)
 }
 
 /// Makes an empty store: complete under a name of its own, durable, then linked to its place. If

@@ -152,10 +152,11 @@ where
     })
 }
 
-/// The session whose id begins like this.
+/// The user's session whose id begins like this.
 pub(crate) fn resolve(
     connection: &Connection,
     tenant: &TenantId,
+    user: &UserId,
     prefix: &str,
 ) -> Result<Resolved, Error> {
     let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
@@ -164,10 +165,11 @@ pub(crate) fn resolve(
     }
     // `g` stands behind every hexadecimal digit.
     let mut statement = connection.prepare_cached(
-        "SELECT id FROM session WHERE tenant = ?1 AND id >= ?2 AND id < ?2 || 'g' ORDER BY id LIMIT ?3",
+        "SELECT id FROM session WHERE tenant = ?1 AND id >= ?2 AND id < ?2 || 'g' AND user = ?3
+         ORDER BY id LIMIT ?4",
     )?;
-    let rows = statement
-        .query_map((tenant.as_str(), prefix, AMBIGUOUS_MAX), |row| parsed::<SessionId>(row, 0))?;
+    let given = (tenant.as_str(), prefix, user.as_str(), AMBIGUOUS_MAX);
+    let rows = statement.query_map(given, |row| parsed::<SessionId>(row, 0))?;
     let mut found = rows.collect::<Result<Vec<_>, _>>()?;
     Ok(match (found.pop(), found.is_empty()) {
         (None, _) => Resolved::None,

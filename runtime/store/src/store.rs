@@ -165,12 +165,18 @@ impl Store {
         session::get(&self.reader(), tenant, id)
     }
 
-    /// The session of a tenant whose id begins like this.
+    /// The session of one user of a tenant whose id begins like this. Sessions of others are as if
+    /// they were not there.
     ///
     /// # Errors
     /// When the database fails.
-    pub fn resolve_session(&self, tenant: &TenantId, prefix: &str) -> Result<Resolved, Error> {
-        session::resolve(&self.reader(), tenant, prefix)
+    pub fn resolve_session(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        prefix: &str,
+    ) -> Result<Resolved, Error> {
+        session::resolve(&self.reader(), tenant, user, prefix)
     }
 
     /// A tenant's bytes under their digest.

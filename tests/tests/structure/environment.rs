@@ -25,6 +25,9 @@ const PROCESS: &[&str] = &[
     "vars_os",
 ];
 
+/// What else looks at the current directory, by the module it is in.
+const WHERE: &[&str] = &["path", "::", "absolute"];
+
 /// Modules of the standard library that act.
 const MODULES: &[&str] = &["env", "fs", "process", "thread"];
 
@@ -43,7 +46,8 @@ pub(crate) fn process(sources: &[Source], program: &str) -> Vec<String> {
                 && matches(&tokens[at - 2..], &["env", "::"])
                 && !(*at > 2 && tokens[at - 3].is("::"))
         });
-        problems.extend(imports.chain(calls).map(|at| {
+        let places = (0..tokens.len()).filter(|at| matches(&tokens[*at..], WHERE));
+        problems.extend(imports.chain(calls).chain(places).map(|at| {
             format!(
                 "{}: only runtime/cli reads the process's environment: take the value as an argument",
                 source.place(at)

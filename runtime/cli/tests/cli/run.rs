@@ -70,6 +70,50 @@ fn a_run_exits_as_it_ended() {
     // The script has no turn that fits.
     let silent = "[[turn]]\nwhen = { step = 9 }\nreply = { text = \"late\" }\n";
     ended(silent, "").expect(1).says("failed: ");
+    // The same after something was refused.
+    let refused =
+        "[[turn]]\nwhen = { step = 1 }\nreply = { calls = [{ function = \"files_read\" }] }\n";
+    ended(refused, "").expect(3).says("failed: ");
+}
+
+#[test]
+fn what_an_agents_file_names_and_is_not_there_is_shown_where_it_stands() {
+    let scene = Scene::with_agent("[[turn]]\nreply = { text = \"x\" }\n");
+    let good = scene.read("agent.toml");
+    let mut shown = String::new();
+    for (from, to) in [
+        ("\"main\"", "\"mian\""),
+        ("hello = \"*\"", "hallo = \"*\""),
+        ("hello = \"*\"", "hello = [\"greet\", \"great\"]"),
+        ("\"Be brief.\"", "{ file = \"brief.md\" }"),
+    ] {
+        scene.file("team/coder.toml", &good.replace(from, to));
+        shown += &scene.run(&["run", "team/coder.toml", "--input", "go"]).expect(2).exact;
+    }
+    assert_snapshot!(shown);
+}
+
+#[test]
+fn denials_name_the_files_that_were_given() {
+    let script = "[[turn]]\nwhen = { step = 1 }\nreply = { calls = [{ function = \"spin_spin\" }, { function = \"hello_greet\", arguments = { name = \"Ann\" } }] }\n[[turn]]\nreply = { text = \"done\" }\n";
+    let scene = Scene::with_agent(script);
+    scene.tool("spin", "spin", "");
+    scene.run(&["tool", "add", "spin"]).expect(0);
+    let (operator, agent) = (scene.read("ringfence.toml"), scene.read("agent.toml"));
+    scene.file("prod.toml", &operator.replace("tool.hello", "tool.other"));
+    scene.file("coder.toml", &agent);
+    let ran = scene.run(&["run", "coder.toml", "--input", "go", "--config", "prod.toml"]);
+    let ran = ran.expect(0).says("under [tools] in coder.toml:5").says("in prod.toml");
+    assert!(!ran.err.contains("ringfence.toml"), "{}", ran.err);
+}
+
+#[test]
+fn a_tool_that_cannot_be_loaded_is_the_hosts_failure() {
+    let script = "[[turn]]\nwhen = { step = 1 }\nreply = { calls = [{ function = \"hello_greet\", arguments = { name = \"Ann\" } }] }\n[[turn]]\nreply = { text = \"done\" }\n";
+    let scene = Scene::with_agent(script);
+    std::fs::remove_file(scene.path("hello/tool.wasm")).unwrap();
+    let ran = scene.run(&["run", "agent.toml", "--input", "go"]).expect(0);
+    ran.says("tool `hello` cannot be loaded").says("r1.s1.c1 ← the host failed");
 }
 
 #[test]
@@ -160,18 +204,34 @@ fn a_run_whose_process_was_killed_is_told_without_its_end_and_gone_on_with() {
     shown.iter().zip(&kept).for_each(|(shown, kept)| assert_eq!(shown.trim_end(), *kept));
     assert_snapshot!("killed", scene.run(&["session", "show", &id]).expect(0).shown);
 
-    // Nobody drives it, and that is said; whoever does next cancels it before anything else.
-    let asked = scene.run(&["session", "cancel", &id]).expect(0);
-    assert!(asked.out.contains("no process drives the run"), "{}", asked.out);
-    let arguments = ["run", "agent.toml", "--input", "go", "--session", &id, "--json"];
-    let mut child = scene.command(&arguments).spawn().unwrap();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    let mut lines = String::new();
-    while !lines.contains(r#""kind":"run.cancelled","data":{"run":1}"#) {
-        if out.read_line(&mut lines).unwrap() == 0 {
-            panic!("not cancelled: {lines}\n{}", scene.ended(child).err);
-        }
-    }
+    // Nobody drives it, so whoever cancels it ends it.
+    let cancelled = scene.run(&["session", "cancel", &id]).expect(0);
+    assert_eq!(cancelled.out, "the run has ended\n");
+    let events = scene.run(&["session", "show", &id, "--json"]).expect(0);
+    assert!(events.out.trim_end().ends_with('}'), "{}", events.out);
+    assert!(events.out.contains(r#""kind":"run.cancelled","data":{"run":1}"#), "{}", events.out);
+    scene.run(&["session", "cancel", &id]).expect(2).says("no run");
+    // The session goes on with another run.
+    scene.file("script.toml", "[[turn]]\nreply = { text = \"done\" }\n");
+    let again = ["run", "agent.toml", "--input", "go", "--session", &id];
+    assert_eq!(scene.run(&again).expect(0).out, "done\n");
+}
+
+/// The same run goes on where it was when somebody says something in the session: first it is
+/// brought to its end, then there is an answer to what was said.
+#[test]
+fn a_run_whose_process_was_killed_is_gone_on_with() {
+    let scene = waiting();
+    let (mut child, shown) = start(&scene);
     child.kill().unwrap();
     child.wait().unwrap();
+    let event: Event = serde_json::from_str(&shown[0]).unwrap();
+    let id = event.stream.to_string().replace("session/", "");
+    // Quicker than before: a call of a moment.
+    let operator = scene.read("ringfence.toml");
+    scene.file("ringfence.toml", &operator.replace("900G", "1M"));
+    let again = ["run", "agent.toml", "--input", "go", "--session", &id, "--json"];
+    let ran = scene.run(&again).expect(0);
+    let ends = |kind: &str| ran.out.matches(&format!("\"kind\":\"{kind}\"")).count();
+    assert_eq!((ends("run.resumed"), ends("run.completed")), (1, 2), "{}", ran.out);
 }

@@ -98,6 +98,19 @@ fn what_is_not_for_this_version_is_not_touched() {
 }
 
 #[test]
+fn a_newer_format_is_seen_before_it_reached_the_file() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("odd ?#%20 name.db");
+    drop(Store::open(&path).unwrap());
+    // Held open, so that the log is not folded into the file.
+    let other = rusqlite::Connection::open(&path).unwrap();
+    let newer = STORE_FORMAT + 1;
+    other.execute_batch(&format!("PRAGMA user_version = {newer}")).unwrap();
+    let error = Store::open(&path).unwrap_err();
+    assert!(matches!(error, Error::NewerFormat { found, .. } if found == newer), "{error}");
+}
+
+#[test]
 fn damage_is_named_and_nothing_is_left_out() {
     let long = "long ".repeat(2_000);
     let check = |sql: &str, seq: u64| {

@@ -258,7 +258,10 @@ async fn tenants_are_apart(store: &Store) {
     assert!(store.inbox(&other, &session).unwrap().is_empty());
     assert_eq!(store.memory_get(&bucket("two", "ann"), "k").unwrap(), None);
     assert!(store.memory_keys(&bucket("two", "ann"), None, 10).unwrap().keys.is_empty());
-    assert_eq!(store.resolve_session(&other, session.as_str()).unwrap(), Resolved::None);
+    assert_eq!(
+        store.resolve_session(&other, &UserId::local(), session.as_str()).unwrap(),
+        Resolved::None
+    );
     // A foreign session and one that is nowhere are told apart by nothing.
     let foreign = store.inbox_put(&other, &session, Timestamp(1), "{}".into()).await.unwrap_err();
     let nowhere = store.inbox_put(&other, &id(9), Timestamp(1), "{}".into()).await.unwrap_err();
@@ -305,17 +308,23 @@ async fn sessions_are_listed_and_found(store: &Store) {
     assert_eq!(listed(None), [a.clone(), c.clone(), b.clone()]);
     assert_eq!(listed(Some("bob")), ids[2..]);
     assert_eq!(listed(Some("eve")), []);
-    for (prefix, found) in [
-        ("c", Resolved::One(c.clone())),
-        (c.clone().as_str(), Resolved::One(c)),
-        ("ab2", Resolved::One(b.clone())),
-        ("ab", Resolved::Ambiguous(vec![a, b])),
-        ("ee", Resolved::None),
-        ("AB", Resolved::None),
-        ("%", Resolved::None),
-        ("ab' OR 1=1 --", Resolved::None),
+    for (user, prefix, found) in [
+        ("bob", "c", Resolved::One(c.clone())),
+        ("bob", c.clone().as_str(), Resolved::One(c.clone())),
+        ("ann", "ab2", Resolved::One(b.clone())),
+        ("ann", "ab", Resolved::Ambiguous(vec![a.clone(), b])),
+        // Of others nothing is told, and nothing of theirs makes a prefix ambiguous.
+        ("ann", "", Resolved::Ambiguous(ids[..2].to_vec())),
+        ("bob", "", Resolved::One(c.clone())),
+        ("bob", "ab", Resolved::None),
+        ("ann", c.as_str(), Resolved::None),
+        ("ann", "ee", Resolved::None),
+        ("ann", "AB", Resolved::None),
+        ("ann", "%", Resolved::None),
+        ("ann", "ab' OR 1=1 --", Resolved::None),
     ] {
-        assert_eq!(store.resolve_session(&local, prefix).unwrap(), found, "{prefix}");
+        let user: UserId = user.parse().unwrap();
+        assert_eq!(store.resolve_session(&local, &user, prefix).unwrap(), found, "{user} {prefix}");
     }
 }
 
