@@ -307,6 +307,8 @@ impl Driver<'_> {
                         true
                     }
                     Effect::AskModel { .. } => false,
+                    // Calls are decided in their order, whatever tool is there first.
+                    Effect::Check { .. } if !self.loading.is_empty() => false,
                     Effect::Check { call, function, arguments, fuel_left } => {
                         self.check(call, &function, &arguments, fuel_left)?
                     }
@@ -379,6 +381,9 @@ impl Driver<'_> {
     fn find(&mut self, tool: &ToolName) -> Option<Result<Arc<Installed>, Unusable>> {
         if let Some(installed) = self.inner.tools.loaded(tool) {
             return Some(Ok(installed));
+        }
+        if self.inner.tools.entry(tool).is_none() {
+            return Some(Err(Unusable::NotInstalled));
         }
         if let Some(unusable) = self.unusable.remove(tool) {
             return Some(Err(unusable));
