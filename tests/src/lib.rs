@@ -9,6 +9,7 @@
 mod folders;
 mod heard;
 mod holders;
+pub mod mirror;
 mod scene;
 mod stored;
 pub mod web;

@@ -16,6 +16,7 @@ use ringfence_policy::{
     ToolPolicy, parse_file,
 };
 use ringfence_sandbox::{Call, Cancel, Ended, Engine, EngineConfig, Sink, Tool};
+use ringfence_vault::Vault;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -121,6 +122,12 @@ impl Scene {
     pub fn grants(mut self, lines: &str) -> Self {
         self.grants += &format!("{lines}\n");
         self
+    }
+
+    /// Another place to read secrets from.
+    #[must_use]
+    pub fn vault(self, vault: Vault) -> Self {
+        Self { host: self.host.with_vault(vault), ..self }
     }
 
     /// A root that the manifest needs for writing and the operator gives as far as `access`.

@@ -4,6 +4,7 @@
 mod address;
 mod body;
 mod connect;
+mod redact;
 
 use std::{
     collections::HashMap,
@@ -14,14 +15,14 @@ use std::{
 
 use http::{Request, Response, Uri, header};
 use ringfence_event::{Digest, TenantId, ToolName};
-use ringfence_policy::Permit;
+use ringfence_policy::{Permit, SecretHeader};
 use url::Url;
 
 pub use address::is_public;
 pub use body::Body;
 use connect::{ConnectError, HttpClient};
 
-use crate::{DenialLog, Meter, meter::LimitReached};
+use crate::{DenialLog, Meter, meter::LimitReached, secrets::CallSecrets};
 
 /// Why a request did not come back with a response.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,9 @@ pub enum HttpError {
     /// The other side is not who it should be, or speaks no TLS.
     #[error("TLS failed")]
     Tls,
+    /// The response is encoded in a way in which secrets would not be found.
+    #[error("the response is encoded")]
+    Encoded,
     /// The connection broke, or what came over it is no HTTP.
     #[error("the connection broke")]
     Broken,
@@ -98,6 +102,7 @@ const URL_BYTES: usize = 8 << 10;
 pub struct Gate {
     permit: Arc<Permit>,
     clients: Arc<Clients>,
+    secrets: CallSecrets,
     meter: Arc<Meter>,
     denials: Arc<DenialLog>,
 }
@@ -108,6 +113,7 @@ pub struct Admitted {
     client: HttpClient,
     method: String,
     url: Url,
+    secrets: Vec<SecretHeader>,
     request: Request<Body>,
 }
 
@@ -115,10 +121,11 @@ impl Gate {
     pub(crate) fn new(
         permit: Arc<Permit>,
         clients: Arc<Clients>,
+        secrets: CallSecrets,
         meter: Arc<Meter>,
         denials: Arc<DenialLog>,
     ) -> Self {
-        Self { permit, clients, meter, denials }
+        Self { permit, clients, secrets, meter, denials }
     }
 
     /// Checks a request against the permit and the limits. What is sent is built from the URL that
@@ -148,16 +155,35 @@ impl Gate {
             headers.remove(name);
         }
         headers.remove(header::ACCEPT_ENCODING); // bodies come as they are: what is counted is what is read
+        for secret in pass.secrets {
+            headers.remove(secret.header.as_str()); // the host's value, and not both
+        }
+        if !pass.secrets.is_empty() {
+            // Half of an echo is no echo that could be found.
+            headers.remove(header::RANGE);
+            headers.remove(header::IF_RANGE);
+        }
         self.meter.send(head_bytes(&request))?;
         let client = self.clients.client(&self.permit, pass.address);
-        Ok(Admitted { gate: self.clone(), client, method, url, request })
+        let secrets = pass.secrets.to_vec();
+        Ok(Admitted { gate: self.clone(), client, method, url, secrets, request })
     }
 }
 
 impl Admitted {
     /// Sends it and waits for the response's head.
     pub async fn send(self, timeouts: Timeouts) -> Result<Response<Body>, HttpError> {
-        let Self { gate, client, method, url, request } = self;
+        let Self { gate, client, method, url, secrets, mut request } = self;
+        let guarded = gate.secrets.any();
+        if guarded {
+            let bytes = headers_bytes(request.headers());
+            let put_in = gate.secrets.put_in(&secrets, request.headers_mut()).await;
+            put_in.map_err(|(name, fault)| {
+                gate.denials.record(gate.permit.deny_fault(&name, &method, &url, fault));
+                HttpError::Denied
+            })?;
+            gate.meter.send(headers_bytes(request.headers()) - bytes)?;
+        }
         let request = request.map(|body| body::counted_out(body, gate.meter.clone()));
         let response = client.request(request);
         let response = match timeouts.head {
@@ -182,7 +208,12 @@ impl Admitted {
             }
         })?;
         gate.meter.receive(headers_bytes(response.headers()))?;
-        Ok(response.map(|body| body::counted_in(body, gate.meter.clone(), timeouts.between)))
+        let response =
+            response.map(|body| body::counted_in(body, gate.meter.clone(), timeouts.between));
+        match guarded {
+            true => redact::redacted(gate.secrets.redactor(), response),
+            false => Ok(response),
+        }
     }
 }
 

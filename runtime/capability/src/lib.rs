@@ -13,6 +13,7 @@ pub mod http;
 pub mod memory;
 mod meter;
 mod open;
+mod secrets;
 
 pub use ambient::{Clock, Random};
 pub use denials::DenialLog;

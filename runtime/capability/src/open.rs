@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use ringfence_event::{Denial, Timestamp, Usage};
 use ringfence_policy::Permit;
+use ringfence_vault::{Redactor, Vault};
 
 use crate::{
     ambient::Clock,
@@ -13,13 +14,21 @@ use crate::{
     http::{Clients, Gate},
     memory::{Buckets, Memory, Writes},
     meter::Meter,
+    secrets::{CallSecrets, Secrets},
 };
 
-/// What outlives single calls: root handles and HTTP clients. One a process.
-#[derive(Clone, Default)]
+/// What outlives single calls: root handles, HTTP clients and the way to secrets. One a process.
+#[derive(Clone)]
 pub struct Host {
     roots: Arc<Roots>,
     clients: Arc<Clients>,
+    secrets: Secrets,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// A granted root that cannot be opened: the operator's to mend.
@@ -36,10 +45,17 @@ pub struct OpenError {
 }
 
 impl Host {
-    /// A host that has opened nothing yet.
+    /// A host that has opened nothing yet, and has no environment to read secrets from.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        let (roots, clients) = (Arc::default(), Arc::default());
+        Self { roots, clients, secrets: Secrets::new(Vault::new()) }
+    }
+
+    /// The same with another place to read secrets from.
+    #[must_use]
+    pub fn with_vault(self, vault: Vault) -> Self {
+        Self { secrets: Secrets::new(vault), ..self }
     }
 
     /// Opens what a permit opens, for one call that starts at `start`, draws its random bytes from
@@ -64,10 +80,19 @@ impl Host {
         let meter = Arc::new(Meter::new(*permit.limits()));
         let denials = Arc::new(DenialLog::default());
         let clock = Clock::new(start, permit.effect());
+        let secrets = self.secrets.of_call(permit.clone());
+        let clients = self.clients.clone();
         Ok(Opened {
             files: Files::new(permit.clone(), roots, meter.clone(), denials.clone()),
-            gate: Gate::new(permit.clone(), self.clients.clone(), meter.clone(), denials.clone()),
             config: Configuration::new(permit.clone(), meter.clone(), denials.clone()),
+            gate: Gate::new(
+                permit.clone(),
+                clients,
+                secrets.clone(),
+                meter.clone(),
+                denials.clone(),
+            ),
+            secrets,
             memory: Arc::new(Memory::new(permit.clone(), buckets, meter.clone(), denials.clone())),
             clock,
             seed,
@@ -91,6 +116,7 @@ pub struct Opened {
     clock: Clock,
     seed: u64,
     permit: Arc<Permit>,
+    secrets: CallSecrets,
     meter: Arc<Meter>,
     denials: Arc<DenialLog>,
 }
@@ -106,6 +132,12 @@ impl Opened {
     #[must_use]
     pub fn meter(&self) -> &Arc<Meter> {
         &self.meter
+    }
+
+    /// What takes the secrets that the call's requests carried out of everything that leaves it.
+    #[must_use]
+    pub fn redactor(&self) -> &Arc<Redactor> {
+        self.secrets.redactor()
     }
 
     /// The call's clock.

@@ -7,7 +7,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use ringfence::{Caller, Config, event::TenantId};
+use ringfence::{
+    Caller, Config,
+    event::TenantId,
+    vault::{Environment, Vault},
+};
 
 use crate::{args::Global, failure::Usage};
 
@@ -19,6 +23,12 @@ const FILE: &str = "ringfence.toml";
 /// # Errors
 /// When the file cannot be read, or there is neither a file nor a place to keep state.
 pub(crate) fn load(global: &Global) -> Result<Config> {
+    // Asked for one name at a time: nothing of it is copied until a request needs it.
+    let environment = Environment::new(|name| env::var_os(name));
+    Ok(find_config(global)?.with_vault(Vault::new().with_environment(environment)))
+}
+
+fn find_config(global: &Global) -> Result<Config> {
     let file = match &global.config {
         Some(file) => Some(file.clone()),
         None => find()?,

@@ -14,6 +14,7 @@ mod failure;
 mod flags;
 mod grant;
 mod inspect;
+mod memory;
 mod result;
 mod run;
 mod screen;
@@ -37,6 +38,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    memory::close();
     let arguments = match args::read() {
         Ok(arguments) => arguments,
         Err(exit) => return exit,

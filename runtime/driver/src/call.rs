@@ -12,7 +12,7 @@ use ringfence_sandbox::{Call, Cancel, Sink};
 use ringfence_store::{Append, Batch, MemoryWrite, NewEvent};
 
 use crate::{
-    Caller, Error, Installed, Runtime, buckets::CallBuckets, entropy, runtime::Inner,
+    Caller, Error, Installed, Runtime, buckets::CallBuckets, entropy, redact, runtime::Inner,
     tool::Unusable,
 };
 
@@ -311,7 +311,10 @@ pub(crate) async fn run_permitted(
         arguments: arguments.to_owned(),
         start: intent.start,
     };
+    let redactor = opened.redactor().clone();
+    let sink = Arc::new(redact::Redacting { redactor: redactor.clone(), sink });
     let mut ended = installed.tool.run(opened, call, cancel, sink).await;
+    redact::ended(&redactor, &mut ended);
     check_structured(installed, &intent.function, &mut ended.outcome);
     let result = CallResult { outcome: ended.outcome, denials: ended.denials, usage: ended.usage };
     Over { result, writes: ended.writes }

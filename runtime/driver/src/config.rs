@@ -11,6 +11,7 @@ use ringfence_model::ModelConfig;
 use ringfence_policy::{
     Bytes, ConfigError, Count, Defaults, FlagGrants, GrantSet, Grants, TenantGrants, parse_file,
 };
+use ringfence_vault::Vault;
 use serde::Deserialize;
 
 use crate::Error;
@@ -60,6 +61,7 @@ pub struct Config {
     pub(crate) memory: Option<u64>,
     pub(crate) models: BTreeMap<ModelName, ModelConfig>,
     pub(crate) grants: Grants,
+    pub(crate) vault: Vault,
 }
 
 impl Config {
@@ -103,6 +105,7 @@ impl Config {
             memory,
             models: file.model,
             grants,
+            vault: Vault::new(),
         })
     }
 
@@ -117,6 +120,7 @@ impl Config {
             memory: None,
             models: BTreeMap::new(),
             grants: Grants::none(CONFIG_FILE),
+            vault: Vault::new(),
         }
     }
 
@@ -132,6 +136,22 @@ impl Config {
     /// A flag that cannot be read.
     pub fn with_flags(self, flags: FlagGrants) -> Result<Self, Error> {
         Ok(Self { grants: self.grants.with_flags(flags)?, ..self })
+    }
+
+    /// The same with another place to read secrets from. Without it files and the keyring are read,
+    /// and no environment: a library does not look into its program's.
+    ///
+    /// ```
+    /// use ringfence::{Config, vault::{Environment, Vault}};
+    ///
+    /// let variables = Environment::new(|name| std::env::var_os(name));
+    /// let config = Config::none(".".as_ref(), ".ringfence".as_ref())
+    ///     .with_vault(Vault::new().with_environment(variables));
+    /// # let _ = config;
+    /// ```
+    #[must_use]
+    pub fn with_vault(self, vault: Vault) -> Self {
+        Self { vault, ..self }
     }
 
     /// Where state is kept.

@@ -28,6 +28,7 @@ mod error;
 mod explain;
 mod journal;
 mod manage;
+mod redact;
 mod run;
 mod runtime;
 mod session;
@@ -51,3 +52,5 @@ pub use ringfence_sandbox::{Cancel, Import, ImportClass, Sink};
 /// Sessions as their journal tells them.
 pub use ringfence_session::{Call, CallStatus, Run, RunStatus, Session};
 pub use ringfence_store::{Resolved, SessionSummary};
+/// Where secrets are read.
+pub use ringfence_vault as vault;

@@ -71,7 +71,7 @@ impl Runtime {
         let tools = Tools::new(lock, &config.folder);
         Ok(Self(Arc::new(Inner {
             engine,
-            host: Host::new(),
+            host: Host::new().with_vault(config.vault.clone()),
             tools,
             store,
             policies: Mutex::default(),

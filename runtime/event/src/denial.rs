@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Access, FunctionName, Scope, ToolName};
+use crate::{Access, FunctionName, Scope, SecretFault, SecretName, ToolName};
 
 /// One refusal. A call is refused *whole* before its intent, or *in part*: one thing it tried in
 /// the sandbox was not opened by its permit.
@@ -41,6 +41,10 @@ pub enum DenialCode {
     /// The address is private, loopback, link-local or otherwise not public, and is not granted as
     /// an address.
     AddressForbidden,
+    /// The request would carry a secret unencrypted to another machine.
+    SecretInClear,
+    /// A secret that the request is to carry cannot be read, or cannot be used as it is.
+    SecretUnavailable,
     /// The component, its definitions or its needs are not what was accepted.
     NotAccepted,
     /// The tool, or what it needs and is granted, changed between the call's intent and its start,
@@ -62,6 +66,8 @@ impl DenialCode {
             Self::EffectForbids => "effect-forbids",
             Self::OutsideRoot => "outside-root",
             Self::AddressForbidden => "address-forbidden",
+            Self::SecretInClear => "secret-in-clear",
+            Self::SecretUnavailable => "secret-unavailable",
             Self::NotAccepted => "not-accepted",
             Self::ChangedSince => "changed-since",
             Self::NeverOpen => "never-open",
@@ -96,6 +102,18 @@ pub enum Asked {
         /// The URL, without user name and password.
         url: String,
     },
+    /// A secret to go with an HTTP request.
+    Secret {
+        /// Its name.
+        name: SecretName,
+        /// The method.
+        method: String,
+        /// The URL, without user name and password.
+        url: String,
+        /// What is wrong with it where the operator keeps it, if that is why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fault: Option<SecretFault>,
+    },
     /// A memory bucket.
     Memory {
         /// The bucket's name as the guest gave it; a [`Scope`] or anything else.
@@ -129,6 +147,13 @@ impl fmt::Display for Asked {
             Self::Function { name, .. } => write!(f, "call {name}"),
             Self::File { path, access } => write!(f, "{access} {path}"),
             Self::Http { method, url } => write!(f, "{method} {url}"),
+            Self::Secret { name, method, url, fault } => {
+                write!(f, "secret {name} for {method} {url}")?;
+                match fault {
+                    Some(fault) => write!(f, " ({fault})"),
+                    None => Ok(()),
+                }
+            }
             Self::Memory { bucket, access } => write!(f, "{access} memory bucket {bucket}"),
             Self::Socket { address } => write!(f, "connect to {address}"),
             Self::Config { key } => write!(f, "read configuration {key}"),
@@ -232,6 +257,8 @@ impl Denial {
             DenialCode::EffectForbids => "the function's declared effect does not allow it",
             DenialCode::OutsideRoot => "the path leads out of its root",
             DenialCode::AddressForbidden => "the address is not a public one",
+            DenialCode::SecretInClear => "it would leave this machine unencrypted",
+            DenialCode::SecretUnavailable => "it cannot be used as the operator keeps it",
             DenialCode::NotAccepted => "the tool is not what was accepted",
             DenialCode::ChangedSince => {
                 "the tool or its grants changed since it was decided; a new call is decided anew"

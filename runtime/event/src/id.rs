@@ -137,6 +137,12 @@ name!(
     |text| is_plain(text, 40, |b| b.is_ascii_lowercase(), lower_digit_dash_underscore)
 );
 name!(
+    /// A secret, as a manifest and a grant call it; its value has no name and no place in any text.
+    SecretName, "secret name",
+    "1 to 64 of A-Z, 0-9 and _, beginning with a letter",
+    |text| is_plain(text, 64, |b| b.is_ascii_uppercase(), |b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+);
+name!(
     /// A session's id: 128 random bits in hexadecimal, so that it cannot be guessed.
     SessionId, "session id",
     "32 hexadecimal digits",

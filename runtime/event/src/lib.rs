@@ -23,6 +23,7 @@ mod id;
 mod journal;
 mod limit;
 mod outcome;
+mod secret;
 mod text;
 mod usage;
 
@@ -35,10 +36,11 @@ pub use digest::{Digest, InvalidDigest};
 pub use effect::{Access, Effect, Scope};
 pub use id::{
     AgentName, CallId, FunctionName, IdempotencyKey, InvalidName, ModelName, RootName, RunId,
-    SessionId, StepId, TenantId, ToolName, UserId,
+    SecretName, SessionId, StepId, TenantId, ToolName, UserId,
 };
 pub use journal::{Body, Event, FORMAT, Intent, Note, Stream, Timestamp};
 pub use limit::{CallLimits, Limit};
 pub use outcome::{CallResult, Content, Failure, FailureKind, Level, Link, Media, Outcome, Output};
+pub use secret::{SecretFault, SecretPlace};
 pub use text::{is_hidden, neutralise, neutralise_line};
 pub use usage::Usage;

@@ -26,6 +26,7 @@ impl Grants {
                 origin: granted.grant.origin.clone(),
                 methods: METHODS.iter().filter_map(|name| Method::parse(name).ok()).collect(),
                 paths: PathPattern::parse("/**").into_iter().collect(),
+                secrets: Vec::new(),
                 reason: None,
                 line: 0,
                 methods_line: None,

@@ -1,9 +1,9 @@
 //! Writes grants into the operator's file: the lines that a manifest's needs come to, put in their
 //! place without touching anything else, comments and order included.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use ringfence_event::{Access, RootName, Scope, TenantId, ToolName};
+use ringfence_event::{Access, RootName, Scope, SecretName, TenantId, ToolName};
 use serde::Deserialize;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
@@ -23,6 +23,8 @@ pub struct GrantEdit {
     pub memory: BTreeMap<Scope, Access>,
     /// Configuration values.
     pub config: BTreeMap<ConfigKey, String>,
+    /// Secrets, each from the variable of its own name.
+    pub secrets: BTreeSet<SecretName>,
 }
 
 /// One origin to grant.
@@ -51,11 +53,13 @@ pub fn suggest_grant(manifest: &Manifest, paths: &BTreeMap<RootName, String>) ->
         paths: texts(&mut need.paths.iter().map(ToString::to_string)),
     });
     let memory = manifest.needs.memory.iter().map(|(scope, need)| (*scope, need.access));
+    let secrets = manifest.needs.http.iter().flat_map(|need| &need.secrets);
     GrantEdit {
         fs: fs.collect(),
         http: http.collect(),
         memory: memory.collect(),
         config: BTreeMap::new(),
+        secrets: secrets.map(|secret| secret.name.clone()).collect(),
     }
 }
 
@@ -76,6 +80,9 @@ impl GrantEdit {
         }
         for (key, value) in &self.config {
             lines.push(format!("config.{} = {}", key.in_toml(), quote(value)));
+        }
+        for name in &self.secrets {
+            lines.push(format!("secret.{name} = {{ env = \"{name}\" }}"));
         }
         lines
     }
@@ -100,7 +107,7 @@ impl HttpEdit {
 
 /// `text` with the grants in `[tenant.T.tool.X]`. A root that stands there keeps its path and
 /// becomes no narrower; an origin is added unless the very same line stands there; a configuration
-/// value takes the place of the one that stands there.
+/// value takes the place of the one that stands there; a secret that stands there keeps its source.
 ///
 /// # Errors
 /// A text that is no TOML, or in which something else stands where the grant belongs.
@@ -161,6 +168,17 @@ pub fn edit_grant(
         let config = below(table, "config", dotted).ok_or_else(|| blocked("config"))?;
         for (key, value) in &edit.config {
             replace(config, key.as_str(), value);
+        }
+    }
+    if !edit.secrets.is_empty() {
+        let secrets = below(table, "secret", dotted).ok_or_else(|| blocked("secret"))?;
+        for name in &edit.secrets {
+            // Where somebody keeps it already is where it is kept.
+            if !secrets.contains_key(name.as_str()) {
+                let mut place = InlineTable::new();
+                place.insert("env", name.as_str().into());
+                secrets.insert(name.as_str(), Item::Value(place.into()));
+            }
         }
     }
     let edited = document.to_string();
@@ -241,6 +259,7 @@ mod tests {
         [needs.http."https://api.github.com"]
         methods = ["GET"]
         paths = ["/repos/**"]
+        secret = { header = "Authorization", value = "Bearer {GITHUB_TOKEN}" }
         [needs.memory.user]
         access = "read"
     "#;
@@ -274,6 +293,7 @@ mod tests {
             "[tenant.acme.tool.files]\n# keep\nfs.workspace = { path = \"/srv\", access = \"read\" } # why\nhttp = [\"https://a\"]\n\n[tenant.acme.tool.files.limits]\nfuel = \"1G\"\n",
             "[tenant.acme.tool.files]\nmemory = { user = \"write\" }\n\n[tenant.acme.tool.files.fs.workspace]\npath = \"/srv\"\n",
             "[tenant.acme.tool.files]\nconfig.base-url = \"old\" # why\n",
+            "[tenant.acme.tool.files]\nsecret.GITHUB_TOKEN = { file = \"token\" } # kept\n",
             "[tenant.acme.tool]\nfiles = {}\n",
             "[tenant.acme.tool.files]\nhttp = 7\n",
             "tenant = 7\n",

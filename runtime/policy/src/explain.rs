@@ -9,8 +9,8 @@ use ringfence_event::{
 use url::{Host, Url};
 
 use crate::{
-    CallRequest, ConfigKey, Decision, HttpGrant, HttpNeed, Method, Permit, ToolPolicy,
-    grants::HttpGranted,
+    CallRequest, ConfigKey, Decision, HttpGrant, HttpNeed, HttpPass, Method, Permit, ToolPolicy,
+    grants::{Granted, HttpGranted},
     quote::{quote, quote_all},
     refusal::effect_of,
     remedy::Lines,
@@ -171,7 +171,7 @@ impl Permit {
                         (None, None) => Some("its name leads to a public address"),
                     };
                     let by = self.opened_by(method, url).map(|(need, granted)| {
-                        vec![joined.http_need_line(need), joined.http_grant_line(granted)]
+                        joined.http_lines(need, granted)
                     });
                     Answer::Allowed { by: by.unwrap_or_default(), provided }
                 }
@@ -280,6 +280,10 @@ impl Table {
                 continue;
             }
             met = true;
+            if let Some(denial) = permit.lacks_secret(need, granted) {
+                self.shut.push(denial);
+                continue;
+            }
             let origin = need.origin.narrower(&grant.origin);
             let mut what = format!("{} {origin}", methods.join(", "));
             let paths = |paths: &[crate::PathPattern]| {
@@ -289,8 +293,7 @@ impl Table {
             if let Some(narrower) = &grant.paths {
                 what += &format!(" and at {}", paths(narrower));
             }
-            let by = vec![joined.http_need_line(need), joined.http_grant_line(granted)];
-            self.open.push(Opening { what, by });
+            self.open.push(Opening { what, by: joined.http_lines(need, granted) });
         }
         if !met {
             self.shut.push(permit.deny_need(need));
@@ -307,6 +310,19 @@ impl Permit {
         let mut lines = Lines::new(self);
         lines.whole_need(need);
         lines.denial(Asked::Http { method: methods.join(", "), url })
+    }
+
+    /// The denial of a need's requests under a grant, where a secret is missing or may not travel.
+    fn lacks_secret(&self, need: &HttpNeed, granted: &HttpGranted) -> Option<Denial> {
+        if need.secrets.is_empty() {
+            return None;
+        }
+        let pass = HttpPass { address: Granted::address(&granted.grant), secrets: &need.secrets };
+        let named = granted.grant.origin.is_exact();
+        let method = need.methods.first().map_or("GET", Method::as_str);
+        // A need with a secret names one host, so its origin is a URL.
+        let url = Url::parse(&need.origin.to_string()).ok()?;
+        self.check_secrets(&pass, named, method, &url).err()
     }
 
     /// The denial of an origin that the operator gives and nobody asks.
@@ -385,10 +401,25 @@ impl Joined {
         need.into_iter().chain(granted).collect()
     }
 
+    fn http_lines(&self, need: &HttpNeed, granted: &HttpGranted) -> Vec<Remedy> {
+        let mut lines = vec![self.http_need_line(need), self.http_grant_line(granted)];
+        for secret in &need.secrets {
+            if let Some(granted) = self.granted.secrets.get(&secret.name) {
+                let text = granted.shown(&secret.name);
+                lines.push(self.operator_line(Some(granted.line), self.table(), text));
+            }
+        }
+        lines
+    }
+
     fn http_need_line(&self, need: &HttpNeed) -> Remedy {
         let table = format!("[needs.http.{}]", quote(&need.origin.to_string()));
-        let text =
+        let mut text =
             format!("methods = {}, paths = {}", quote_all(&need.methods), quote_all(&need.paths));
+        if !need.secrets.is_empty() {
+            let secrets: Vec<String> = need.secrets.iter().map(ToString::to_string).collect();
+            text += &format!(", secret = [{}]", secrets.join(", "));
+        }
         self.author_line(Some(need.line), table, text)
     }
 

@@ -7,14 +7,14 @@ use std::{
     net::IpAddr,
 };
 
-use ringfence_event::{Access, Digest, FunctionName, RootName, Scope, ToolName};
+use ringfence_event::{Access, Digest, FunctionName, RootName, Scope, SecretName, ToolName};
 use serde::{
     Deserialize, Deserializer,
     de::{self, value::MapAccessDeserializer},
 };
 use toml::Spanned;
 
-use crate::{ConfigKey, LimitTable, Method, Origin, PathPattern};
+use crate::{ConfigKey, LimitTable, Method, Origin, PathPattern, SecretGrant};
 
 /// `[defaults]`
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -66,6 +66,9 @@ pub struct ToolGrant {
     pub memory: BTreeMap<Scope, Spanned<Access>>,
     /// Configuration values.
     pub config: BTreeMap<ConfigKey, Spanned<String>>,
+    /// Where the secrets are kept that the manifest names. No grant set has any: a secret is
+    /// given to one tool of one tenant at a time.
+    pub secret: BTreeMap<SecretName, Spanned<SecretGrant>>,
     /// The ceiling of this tool's calls.
     pub limits: LimitTable,
 }

@@ -9,12 +9,14 @@ use std::{
 };
 
 use ringfence_event::{
-    Access, CallLimits, Digest, FunctionName, RootName, Scope, TenantId, ToolName,
+    Access, CallLimits, Digest, FunctionName, RootName, Scope, SecretName, SecretPlace, TenantId,
+    ToolName, UserId,
 };
 use toml::Spanned;
 
 use crate::{
     ConfigError, ConfigKey, Defaults, FsGrant, GrantSet, HttpGrant, LimitTable, Origin,
+    SecretGrant,
     TenantGrants, ToolGrant, config::line_of,
 };
 
@@ -52,6 +54,7 @@ pub(crate) struct Granted {
     pub(crate) http: Vec<HttpGranted>,
     pub(crate) memory: BTreeMap<Scope, (Access, Place)>,
     pub(crate) config: BTreeMap<ConfigKey, (String, Place)>,
+    pub(crate) secrets: BTreeMap<SecretName, SecretGranted>,
     pub(crate) limits: LimitTable,
     /// The line of the tool's own `http`.
     pub(crate) http_line: Option<u32>,
@@ -70,6 +73,35 @@ pub(crate) struct RootGranted {
 pub(crate) struct HttpGranted {
     pub(crate) grant: HttpGrant,
     pub(crate) place: Place,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct SecretGranted {
+    pub(crate) grant: SecretGrant,
+    /// Where relative paths start.
+    pub(crate) folder: PathBuf,
+    pub(crate) line: u32,
+}
+
+impl SecretGranted {
+    pub(crate) fn place_for(&self, user: &UserId) -> SecretPlace {
+        self.grant.place_for(user, &self.folder)
+    }
+
+    /// The line as it is shown: where the value lies is the operator's business.
+    pub(crate) fn shown(&self, name: &SecretName) -> String {
+        let source = match &self.grant.place {
+            SecretPlace::Environment { .. } => "env = \"…\"",
+            SecretPlace::File { .. } => "file = \"…\"",
+            SecretPlace::Keyring { .. } => "keyring = \"…\", account = \"…\"",
+        };
+        let user = if self.grant.user { ", user = true" } else { "" };
+        format!("secret.{name} = {{ {source}{user} }}")
+    }
+
+    pub(crate) fn canonical(&self) -> String {
+        self.grant.canonical(&self.folder)
+    }
 }
 
 /// Where a grant stands.
@@ -233,6 +265,14 @@ impl Source<'_> {
                 let line = at(names.span());
                 (names.into_inner(), line)
             }),
+            secrets: grant
+                .secret
+                .into_iter()
+                .map(|(name, secret)| {
+                    let (line, folder) = (at(secret.span()), self.folder.to_owned());
+                    (name, SecretGranted { grant: secret.into_inner(), folder, line })
+                })
+                .collect(),
             limits: grant.limits,
             http_line: grant.http.as_ref().map(|http| at(http.span())),
             line: Some(line),

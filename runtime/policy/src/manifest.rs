@@ -12,10 +12,11 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::{
-    ConfigError, ConfigKey, LimitTable, Method, Origin, PathPattern,
+    ConfigError, ConfigKey, LimitTable, Method, Origin, PathPattern, SecretHeader,
     config::line_of,
     parse_file,
     quote::{quote, quote_all},
+    secret::SecretHeaders,
 };
 
 /// The name of the file.
@@ -73,6 +74,8 @@ pub struct HttpNeed {
     pub methods: Vec<Method>,
     /// To which paths.
     pub paths: Vec<PathPattern>,
+    /// What the host puts into each of them.
+    pub secrets: Vec<SecretHeader>,
     /// Why.
     pub reason: Option<String>,
     /// The line of the table.
@@ -172,9 +175,25 @@ impl Manifest {
             let paths_line = need.paths.as_ref().map(|paths| line(paths.span()));
             let methods = need.methods.map_or_else(Method::reading, Spanned::into_inner);
             let paths = need.paths.map_or_else(|| vec![PathPattern::any()], Spanned::into_inner);
-            let line = line(key.span());
-            let reason = need.reason;
-            http.push(HttpNeed { origin, methods, paths, reason, line, methods_line, paths_line });
+            let secrets = match need.secret {
+                Some(secret) if !origin.is_exact() => {
+                    let message = "a secret goes to one host; this origin stands for several";
+                    return Err(ConfigError::at(file, text, secret.span(), message)
+                        .with_help("give the host that is to get it a table of its own"));
+                }
+                Some(secret) => secret.into_inner().0,
+                None => Vec::new(),
+            };
+            http.push(HttpNeed {
+                origin,
+                methods,
+                paths,
+                secrets,
+                reason: need.reason,
+                line: line(key.span()),
+                methods_line,
+                paths_line,
+            });
         }
         http.sort_by_key(|need| need.line);
         let functions = read.function.into_iter().map(|(name, entry)| {
@@ -233,8 +252,14 @@ impl Manifest {
         for need in &self.needs.http {
             let mut ask = format!("needs.http.{} = {{ ", quote(&need.origin.to_string()));
             let _ = write!(ask, "methods = {}", quote_sorted(&need.methods));
-            let _ =
-                write!(ask, ", paths = {}{} }}", quote_sorted(&need.paths), reason(&need.reason));
+            let _ = write!(ask, ", paths = {}", quote_sorted(&need.paths));
+            if !need.secrets.is_empty() {
+                let mut secrets: Vec<String> =
+                    need.secrets.iter().map(ToString::to_string).collect();
+                secrets.sort();
+                let _ = write!(ask, ", secret = [{}]", secrets.join(", "));
+            }
+            let _ = write!(ask, "{} }}", reason(&need.reason));
             asks.push(ask);
         }
         for (scope, need) in &self.needs.memory {
@@ -329,6 +354,7 @@ struct AccessTable {
 struct HttpTable {
     methods: Option<Spanned<Vec<Method>>>,
     paths: Option<Spanned<Vec<PathPattern>>>,
+    secret: Option<Spanned<SecretHeaders>>,
     reason: Option<String>,
 }
 

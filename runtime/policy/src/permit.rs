@@ -8,13 +8,13 @@ use std::{
 };
 
 use ringfence_event::{
-    Access, CallLimits, Denial, Digest, Effect, FunctionName, RootName, Scope, TenantId, ToolName,
-    UserId,
+    Access, CallLimits, Denial, Digest, Effect, FunctionName, RootName, Scope, SecretName,
+    SecretPlace, TenantId, ToolName, UserId,
 };
 use url::Url;
 
 use crate::{
-    HttpNeed, Method,
+    HttpNeed, Method, SecretHeader,
     grants::{Granted, HttpGranted},
     path,
     tool_policy::{Joined, Rules, widest_access},
@@ -60,10 +60,12 @@ impl Root {
 
 /// That a request may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HttpPass {
+pub struct HttpPass<'a> {
     /// The address that is granted with the origin: connect to it without resolving the name, and
     /// even if it is not a public one. Absent: resolve, and refuse addresses that are not public.
     pub address: Option<IpAddr>,
+    /// What the host puts into this request and into no other. Each of these is granted.
+    pub secrets: &'a [SecretHeader],
 }
 
 impl Permit {
@@ -148,8 +150,12 @@ impl Permit {
     ///
     /// # Errors
     /// The denial to record, with the lines that would allow it.
-    pub fn http(&self, method: &str, url: &Url) -> Result<HttpPass, Denial> {
-        self.pass(method, url).ok_or_else(|| self.deny_http(method, url))
+    pub fn http(&self, method: &str, url: &Url) -> Result<HttpPass<'_>, Denial> {
+        let (pass, named) = self.pass(method, url).ok_or_else(|| self.deny_http(method, url))?;
+        if !pass.secrets.is_empty() {
+            self.check_secrets(&pass, named, method, url)?;
+        }
+        Ok(pass)
     }
 
     /// Whether a file or folder may be opened, as far as its path tells: what lies there, and where
@@ -173,9 +179,11 @@ impl Permit {
         self.roots().iter().find(open).ok_or_else(|| self.deny_file(path, access))
     }
 
-    fn pass(&self, method: &str, url: &Url) -> Option<HttpPass> {
-        let (_, granted) = self.opened_by(method, url)?;
-        Some(HttpPass { address: Granted::address(&granted.grant) })
+    /// The pass, and whether the grant names the host.
+    fn pass(&self, method: &str, url: &Url) -> Option<(HttpPass<'_>, bool)> {
+        let (need, granted) = self.opened_by(method, url)?;
+        let address = Granted::address(&granted.grant);
+        Some((HttpPass { address, secrets: &need.secrets }, granted.grant.origin.is_exact()))
     }
 
     /// The need and the grant that open a request together.
@@ -185,11 +193,17 @@ impl Permit {
             Access::Read if !Method::READING.contains(&method) => return None,
             Access::Read | Access::Write => {}
         }
-        let need = self.joined.needs.http.iter().find(|need| {
+        let mut needed = self.joined.needs.http.iter().filter(|need| {
             need.origin.matches(url)
                 && need.methods.iter().any(|allowed| allowed.as_str() == method)
                 && need.paths.iter().any(|pattern| pattern.matches(&path))
-        })?;
+        });
+        // At most one need names the host, and only that one can have secrets: it goes before those
+        // that stand for several.
+        let mut need = needed.next()?;
+        if let Some(exact) = needed.find(|other| !other.secrets.is_empty()) {
+            need = exact;
+        }
         let mut opened = None;
         for granted in &self.joined.granted.http {
             let grant = &granted.grant;
@@ -200,7 +214,11 @@ impl Permit {
                     .is_none_or(|all| all.iter().any(|m| m.as_str() == method))
                 && grant.paths.as_ref().is_none_or(|all| all.iter().any(|p| p.matches(&path)));
             if matches {
-                opened = Some((need, granted));
+                // One that names the host says more than a wildcard.
+                let named = |(_, old): &(_, &HttpGranted)| old.grant.origin.is_exact();
+                if grant.origin.is_exact() || !opened.as_ref().is_some_and(named) {
+                    opened = Some((need, granted));
+                }
                 // A grant with an address says more than one without, wherever it stands.
                 if Granted::address(grant).is_some() {
                     break;
@@ -208,6 +226,39 @@ impl Permit {
             }
         }
         opened
+    }
+
+    /// A request that is to carry secrets is sent with all of them or not at all.
+    pub(crate) fn check_secrets(
+        &self,
+        pass: &HttpPass<'_>,
+        named: bool,
+        method: &str,
+        url: &Url,
+    ) -> Result<(), Denial> {
+        let granted = &self.joined.granted.secrets;
+        if !named || pass.secrets.iter().any(|secret| !granted.contains_key(&secret.name)) {
+            return Err(self.deny_secrets(pass.secrets, named, method, url));
+        }
+        // Not encrypted, it may go no further than this machine.
+        if url.scheme() != "https" && !pass.address.is_some_and(|address| address.is_loopback()) {
+            return Err(self.deny_clear(pass.secrets, method, url));
+        }
+        Ok(())
+    }
+
+    /// Where a secret that the tool needs is kept, for this user; `None` where it is not granted.
+    #[must_use]
+    pub fn secret(&self, name: &SecretName) -> Option<SecretPlace> {
+        Some(self.joined.granted.secrets.get(name)?.place_for(&self.user))
+    }
+
+    /// The names of all secrets that the tool needs somewhere and is given.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
+        let needed = self.joined.needs.http.iter().flat_map(|need| &need.secrets);
+        needed
+            .map(|secret| &secret.name)
+            .filter(|name| self.joined.granted.secrets.contains_key(*name))
     }
 
     /// Whether a memory bucket may be used, by the name the guest gave.

@@ -2,11 +2,12 @@
 //! have to be written for the same thing to be allowed. No path of the host is ever in one.
 
 use ringfence_event::{
-    Access, Asked, Denial, DenialCode, Effect, RootName, Scope, neutralise_line,
+    Access, Asked, Denial, DenialCode, Effect, RootName, Scope, SecretFault, SecretName,
+    neutralise_line,
 };
 use url::Url;
 
-use crate::{ConfigKey, Method, Origin, Permit, path, remedy::Lines};
+use crate::{ConfigKey, Method, Origin, Permit, SecretHeader, path, remedy::Lines};
 
 /// The longest text of a guest that a denial repeats: enough for any real path or URL.
 const ASKED_CHARS_MAX: usize = 1024;
@@ -51,6 +52,54 @@ impl Permit {
         let mut lines = Lines::new(self);
         lines.address(url);
         Denial { code: DenialCode::AddressForbidden, ..lines.denial(asked_http(method, url)) }
+    }
+
+    /// The denial for a request whose secret cannot be used as the operator keeps it.
+    #[must_use]
+    pub fn deny_fault(
+        &self,
+        secret: &SecretName,
+        method: &str,
+        url: &Url,
+        fault: SecretFault,
+    ) -> Denial {
+        let mut lines = Lines::new(self);
+        lines.fault(secret);
+        let asked = asked_secret(secret, method, url, Some(fault));
+        Denial { code: DenialCode::SecretUnavailable, ..lines.denial(asked) }
+    }
+
+    /// The denial for a request that is to carry secrets which nobody gives, or whose host no grant
+    /// names.
+    pub(crate) fn deny_secrets(
+        &self,
+        secrets: &[SecretHeader],
+        named: bool,
+        method: &str,
+        url: &Url,
+    ) -> Denial {
+        let mut lines = Lines::new(self);
+        if !named {
+            lines.name_host(url);
+        }
+        let mut missing: Vec<&SecretName> = secrets.iter().map(|secret| &secret.name).collect();
+        missing.retain(|name| lines.secret(name));
+        let name = missing.first().copied().or(secrets.first().map(|secret| &secret.name));
+        match name {
+            Some(name) => lines.denial(asked_secret(name, method, url, None)),
+            None => lines.denial(asked_http(method, url)),
+        }
+    }
+
+    /// The denial for a request that would carry secrets unencrypted to another machine.
+    pub(crate) fn deny_clear(&self, secrets: &[SecretHeader], method: &str, url: &Url) -> Denial {
+        let mut lines = Lines::new(self);
+        lines.encrypt(secrets, url);
+        let asked = match secrets.first() {
+            Some(secret) => asked_secret(&secret.name, method, url, None),
+            None => asked_http(method, url),
+        };
+        Denial { code: DenialCode::SecretInClear, ..lines.denial(asked) }
     }
 
     /// The denial for something that is not even a URL.
@@ -118,13 +167,23 @@ pub(crate) fn effect_of(method: &Method) -> Effect {
     }
 }
 
+fn asked_secret(name: &SecretName, method: &str, url: &Url, fault: Option<SecretFault>) -> Asked {
+    let (method, url) = (shown(method), shown(bare(url).as_str()));
+    Asked::Secret { name: name.clone(), method, url, fault }
+}
+
 fn asked_http(method: &str, url: &Url) -> Asked {
+    Asked::Http { method: shown(method), url: shown(bare(url).as_str()) }
+}
+
+/// A URL without what is nobody's business.
+fn bare(url: &Url) -> Url {
     let mut bare = url.clone();
     // Both fail only where there is no host, and then there is no user either.
     let _ = bare.set_username("");
     let _ = bare.set_password(None);
     bare.set_fragment(None);
-    Asked::Http { method: shown(method), url: shown(bare.as_str()) }
+    bare
 }
 
 /// A guest's text, cut and made safe to show.

@@ -2,11 +2,12 @@
 
 use ringfence_event::{
     Access, Asked, Denial, DenialCode, Effect, FileOwner, FunctionName, Remedy, RootName, Scope,
+    SecretName,
 };
 use url::Url;
 
 use crate::{
-    ConfigKey, HttpNeed, MANIFEST_FILE, Method, Origin, Permit,
+    ConfigKey, HttpNeed, MANIFEST_FILE, Method, Origin, Permit, SecretHeader,
     grants::{COMMAND_LINE, HttpGranted, Place},
     quote::{quote, quote_all},
     refusal::effect_of,
@@ -236,6 +237,42 @@ impl<'a> Lines<'a> {
             // No flag says an address beside a name.
             _ => self.tool_line(self.joined.granted.http_line, self.http_line(&item)),
         }
+    }
+
+    /// That a grant has to name the host, which a wildcard does not.
+    pub(crate) fn name_host(&mut self, url: &Url) {
+        let Some(origin) = Origin::of(url) else { return };
+        self.met(DenialCode::NotGranted);
+        self.add_origin(format!("--http {origin}"), &quote(&origin.to_string()));
+    }
+
+    /// What a secret lacks; whether it lacks anything. No flag gives one: what is typed is seen.
+    pub(crate) fn secret(&mut self, name: &SecretName) -> bool {
+        if self.joined.granted.secrets.contains_key(name) {
+            return false;
+        }
+        self.met(DenialCode::NotGranted);
+        self.tool_line(self.joined.granted.line, format!("secret.{name} = {{ env = \"…\" }}"));
+        true
+    }
+
+    /// The line of a secret that cannot be used.
+    pub(crate) fn fault(&mut self, name: &SecretName) {
+        let Some(granted) = self.joined.granted.secrets.get(name) else { return };
+        self.tool_line(Some(granted.line), granted.shown(name));
+    }
+
+    /// The lines that send the same request encrypted.
+    pub(crate) fn encrypt(&mut self, secrets: &[SecretHeader], url: &Url) {
+        let mut secure = url.clone();
+        let origin = secure.set_scheme("https").ok().and_then(|()| Origin::of(&secure));
+        let Some(origin) = origin else { return };
+        let text = quote(&origin.to_string());
+        let secrets: Vec<String> = secrets.iter().map(ToString::to_string).collect();
+        let need = self.joined.needs.http.iter().find(|need| need.origin.matches(url));
+        let allow = format!("secret = [{}]", secrets.join(", "));
+        self.author_line(need.map(|need| need.line), format!("[needs.http.{text}]"), allow);
+        self.add_origin(format!("--http {origin}"), &text);
     }
 
     fn add_origin(&mut self, flag: String, item: &str) {

@@ -53,6 +53,9 @@ pub(crate) fn version(
     for (key, (value, _)) in &granted.config {
         lines.push(format!("grant config {key} {}", quote(value)));
     }
+    for (name, secret) in &granted.secrets {
+        lines.push(format!("grant secret {name} {}", secret.canonical()));
+    }
     lines.sort();
     let head = format!(
         "ringfence policy 1\ntenant {tenant}\ntool {} {} {}\nclosed {closed}\nlimits {limits:?}\n",

@@ -1,7 +1,21 @@
 //! Requests over HTTP, one after the other: `send` waits, the host does the waiting.
 //!
-//! The host checks every request against the call's permit, adds the secrets that the manifest
-//! names, and follows no redirect: that is a request of its own.
+//! The host checks every request against the call's permit and follows no redirect: that is a request
+//! of its own.
+//!
+//! A tool holds no credential. Its `tool.toml` names the header that is to have one, and the host sets
+//! it in the requests that match that need; where the operator keeps it is nobody else's business:
+//!
+//! ```toml
+//! [needs.http."https://api.example.com"]
+//! methods = ["GET", "POST"]
+//! paths = ["/items/**"]
+//! secret = { header = "authorization", value = "Bearer {EXAMPLE_TOKEN}" }
+//! ```
+//!
+//! A request that lacks its secret is [`Denied`](Error::Denied). Where a server repeats the secret, the
+//! tool reads `[redacted:EXAMPLE_TOKEN]`; an answer that is compressed although nobody asked for that
+//! is an error, and `range` is not sent along with a secret.
 //!
 //! ```no_run
 //! use ringfence_sdk::http;

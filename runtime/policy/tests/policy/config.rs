@@ -4,6 +4,11 @@ use ringfence_policy::Manifest;
 
 use crate::scene::grants;
 
+fn secret(origin: &str, header: &str, value: &str) -> String {
+    let secret = format!("{{ header = \"{header}\", value = \"{value}\" }}");
+    format!("[needs.http.\"{origin}\"]\nsecret = {secret}")
+}
+
 #[test]
 fn mistakes_in_manifests() {
     let good = "[tool]\nname = \"files\"\ncomponent = \"files.wasm\"\n";
@@ -26,6 +31,19 @@ fn mistakes_in_manifests() {
         &format!("{good}[needs.http.\"https://a\"]\nmethods = [\"CONNECT\"]"),
         &format!("{good}[needs.http.\"https://a\"]\npaths = [\"/a/../b\"]"),
         &format!("{good}[needs.http.\"https://a\"]\nsecret = {{ header = \"authorization\" }}"),
+        &format!("{good}{}", secret("https://a", "x-key", "Bearer TOKEN")),
+        &format!("{good}{}", secret("https://a", "x-key", "{TOKEN}:{OTHER}")),
+        &format!("{good}{}", secret("https://a", "x-key", "Bearer {token}")),
+        &format!("{good}{}", secret("https://a", "x-key", "Bearer\\n {TOKEN}")),
+        &format!("{good}{}", secret("https://a", "Host", "{TOKEN}")),
+        &format!("{good}{}", secret("https://a", "Content-Length", "{TOKEN}")),
+        &format!("{good}{}", secret("https://a", "x key", "{TOKEN}")),
+        &format!("{good}{}", secret("https://*.a", "x-key", "{TOKEN}")),
+        &format!("{good}{}", secret("*", "x-key", "{TOKEN}")),
+        &format!(
+            "{good}[needs.http.\"https://a\"]\nsecret = [{{ header = \"a\", value = \"{{A}}\" }}, {{ header = \"A\", value = \"{{B}}\" }}]"
+        ),
+        &format!("{good}[needs.http.\"https://a\"]\nsecret = \"TOKEN\""),
         &format!("{good}[needs.http.\"https://a\"]\n[needs.http.\"https://A:443\"]"),
         &format!("{good}[needs.memory.world]\naccess = \"read\""),
         &format!("{good}[needs.sockets.\"a:1\"]"),
@@ -82,7 +100,19 @@ fn mistakes_in_grants() {
         &format!("{tool}config.a = 7"),
         &format!("{tool}config.\"a b\" = \"x\""),
         &format!("[grant-set.x]\nconfig.a = \"1\"\n{tool}use = [\"x\"]\nconfig.a = \"2\""),
-        &format!("{tool}secret.TOKEN = {{ env = \"X\" }}"),
+        &format!("{tool}secret.TOKEN = \"X\""),
+        &format!("{tool}secret.token = {{ env = \"X\" }}"),
+        &format!("{tool}secret.TOKEN = {{ }}"),
+        &format!("{tool}secret.TOKEN = {{ env = \"X\", file = \"x\" }}"),
+        &format!("{tool}secret.TOKEN = {{ env = \"A=B\" }}"),
+        &format!("{tool}secret.TOKEN = {{ environment = \"X\" }}"),
+        &format!("{tool}secret.TOKEN = {{ file = \"\" }}"),
+        &format!("{tool}secret.TOKEN = {{ keyring = \"service\" }}"),
+        &format!("{tool}secret.TOKEN = {{ keyring = \"a@b\", account = \"c\" }}"),
+        &format!("{tool}secret.TOKEN = {{ keyring = \"{{user}}\", account = \"c\" }}"),
+        &format!("{tool}secret.TOKEN = {{ env = \"X\", user = true }}"),
+        &format!("{tool}secret.TOKEN = {{ env = \"X_{{user}}\" }}"),
+        &format!("[grant-set.x]\nsecret.TOKEN = {{ env = \"X\" }}\n{tool}"),
         &format!("{tool}limits.fuel = 5"),
     ] {
         let error = grants(text).map(|_| "ACCEPTED");

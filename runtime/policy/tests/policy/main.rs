@@ -6,4 +6,5 @@ mod denial;
 mod explain;
 mod permit;
 mod scene;
+mod secret;
 mod widening;

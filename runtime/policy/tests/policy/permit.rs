@@ -78,7 +78,8 @@ fn roots_are_the_least_of_three() {
 fn requests_pass_and_carry_the_granted_address() {
     let policy = policy(MANIFEST, &grants(GRANTS).unwrap());
     let check = |function: &str, method: &str, url: &str, expected: Option<Option<&str>>| {
-        let pass = permit(&policy, function).http(method, &Url::parse(url).unwrap()).ok();
+        let permit = permit(&policy, function);
+        let pass = permit.http(method, &Url::parse(url).unwrap()).ok();
         let address = pass.map(|pass| pass.address.map(|address| address.to_string()));
         let expected = expected.map(|address| address.map(str::to_owned));
         assert_eq!(address, expected, "{function} {method} {url}");

@@ -28,6 +28,7 @@ fn to_wasi(error: HttpError) -> Error {
         HttpError::Refused => Error::ConnectionRefused,
         HttpError::Timeout => Error::ConnectionReadTimeout,
         HttpError::Tls => Error::TlsCertificateError,
+        HttpError::Encoded => Error::HttpResponseContentCoding(None),
         HttpError::Broken => Error::ConnectionTerminated,
         // The call ends at its next host call; what the guest makes of this does not matter.
         HttpError::Limit(limit) => Error::InternalError(Some(limit.to_string())),

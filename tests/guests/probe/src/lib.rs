@@ -11,6 +11,7 @@ mod http;
 mod memory;
 mod repeat;
 mod shut;
+mod tell;
 
 ringfence_sdk::export!(
     ambient::ambient,
@@ -21,4 +22,5 @@ ringfence_sdk::export!(
     memory::memory,
     repeat::repeat,
     shut::shut,
+    tell::tell,
 );
