@@ -161,6 +161,10 @@ fn answer(
             let fields = head(&["transfer-encoding: chunked", "trailer: x-echo"]);
             format!("{fields}5\r\nhello\r\n0\r\nx-echo: {sent}\r\n\r\n")
         }
+        // Never answers, never hangs up.
+        "silent" => loop {
+            thread::park();
+        },
         "gzip" => {
             let body = gzip(format!("you sent {sent}").as_bytes());
             let length = format!("content-length: {}", body.len());

@@ -235,7 +235,7 @@ impl Denial {
             | Asked::Memory { bucket: text, .. }
             | Asked::Socket { address: text }
             | Asked::Config { key: text } => shorten(text, bytes),
-            Asked::Http { method, url } => {
+            Asked::Http { method, url } | Asked::Secret { method, url, .. } => {
                 shorten(method, bytes);
                 shorten(url, bytes);
             }

@@ -9,6 +9,7 @@ mod grant;
 mod probe;
 mod redact;
 mod run;
+mod secret;
 mod session;
 mod support;
 mod tool;

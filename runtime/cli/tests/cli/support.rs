@@ -45,6 +45,11 @@ impl Scene {
         scene
     }
 
+    /// Everything: the working folder and the home.
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
     pub(crate) fn work(&self) -> PathBuf {
         self.root.path().join("work")
     }
