@@ -170,9 +170,9 @@ impl Permit {
                         (None, Some(_)) => return Answer::Denied(self.deny_address(method, url)),
                         (None, None) => Some("its name leads to a public address"),
                     };
-                    let by = self.opened_by(method, url).map(|(need, granted)| {
-                        joined.http_lines(need, granted)
-                    });
+                    let by = self
+                        .opened_by(method, url)
+                        .map(|(need, granted)| joined.http_lines(need, granted));
                     Answer::Allowed { by: by.unwrap_or_default(), provided }
                 }
             },

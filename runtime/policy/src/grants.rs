@@ -16,8 +16,7 @@ use toml::Spanned;
 
 use crate::{
     ConfigError, ConfigKey, Defaults, FsGrant, GrantSet, HttpGrant, LimitTable, Origin,
-    SecretGrant,
-    TenantGrants, ToolGrant, config::line_of,
+    SecretGrant, TenantGrants, ToolGrant, config::line_of,
 };
 
 /// The name under which flags appear where files do.

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, path::PathBuf};
 
 use ringfence_event::{Denial, SecretFault, SecretPlace};
-use ringfence_policy::{Grants, HttpPass, Manifest, Permit};
+use ringfence_policy::{Answer, Grants, HttpPass, Manifest, Permit, Request};
 use url::Url;
 
 use crate::scene::{grants, permit, policy};
@@ -158,4 +158,34 @@ fn a_secret_is_part_of_what_is_asked_and_decided() {
     ] {
         assert_ne!(version(GRANTS), version(&GRANTS.replace(from, to)), "{from}");
     }
+}
+
+/// What is explained is what is decided, with the secret's own line beside the others.
+#[test]
+fn a_secret_is_explained() {
+    let look = |text: &str, request: Option<&Request>| {
+        let (user, function) = ("ann".parse().unwrap(), "look".parse().unwrap());
+        policy(MANIFEST, &grants(text).unwrap()).explain(&user, &function, request, |_| true)
+    };
+    let url = Url::parse("https://api.example/repos/a").unwrap();
+    let request = Request::Http { method: "GET".into(), url };
+    let line = "secret.KEY = { file = \"…\", user = true }";
+    let allowed = look(GRANTS, Some(&request)).asked.unwrap();
+    let Answer::Allowed { by, .. } = allowed else { panic!("{allowed:?}") };
+    assert!(by.iter().any(|remedy| remedy.allow == line), "{by:?}");
+    let missing = GRANTS.replace("secret.TOKEN", "secret.TOKEN2");
+    let denied = look(&missing, Some(&request)).asked.unwrap();
+    let Answer::Denied(denial) = denied else { panic!("{denied:?}") };
+    assert!(denial.to_string().contains("secret.TOKEN = "), "{denial}");
+    // In the list of everything too.
+    let opens = |text: &str| {
+        let explained = look(text, None);
+        let open = explained.open.iter().any(|opening| {
+            opening.what.contains("https://api.example at /repos/**")
+                && opening.by.iter().any(|remedy| remedy.allow == line)
+        });
+        (open, explained.shut.iter().any(|denial| denial.to_string().contains("secret TOKEN")))
+    };
+    assert_eq!(opens(GRANTS), (true, true), "by its name and not by the wildcard");
+    assert_eq!(opens(&missing), (false, true));
 }
