@@ -86,9 +86,14 @@ mod tests {
         check(b"1234567", Some(SecretFault::TooShort));
         check(&[b'x'; SECRET_BYTES_MAX], None);
         check(&[b'x'; SECRET_BYTES_MAX + 1], Some(SecretFault::TooLong));
-        for value in
-            ["12345678\r\nx: y", "1234\05678", "1234\t5678", " 12345678", "12345678 ", "schlüssel"]
-        {
+        for value in [
+            "12345678\r\nx: y",
+            "1234\x005678",
+            "1234\t5678",
+            " 12345678",
+            "12345678 ",
+            "schlüssel",
+        ] {
             check(value.as_bytes(), Some(SecretFault::NotPrintable));
         }
     }

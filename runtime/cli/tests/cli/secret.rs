@@ -181,7 +181,7 @@ fn s1_nothing_that_a_busy_run_leaves_behind_holds_the_secret() {
         ran
     };
     for tool in ["teller", "beggar", "hello"] {
-        expect(&["tool", "add", tool, "--yes"], 0);
+        expect(&["tool", "add", tool], 0);
         expect(&["tool", "inspect", tool], 0);
     }
     expect(&["tool", "inspect", "teller", "--json"], 0);
@@ -289,7 +289,7 @@ fn a_need_for_a_secret_is_shown_and_granted() {
     let scene = Scene::new();
     scene.file("ringfence.toml", "");
     scene.tool("teller", "probe", "[needs.http.\"https://api.example\"]\nsecret = { header = \"authorization\", value = \"Bearer {API_TOKEN}\" }\n");
-    let added = scene.run(&["tool", "add", "teller", "--yes"]).expect(0);
+    let added = scene.run(&["tool", "add", "teller"]).expect(0);
     let asks = "secret = [{ header = \"authorization\", value = \"Bearer {API_TOKEN}\" }]";
     assert!(added.out.contains(asks) || added.err.contains(asks), "{}{}", added.out, added.err);
     assert!(scene.run(&["tool", "inspect", "teller"]).expect(0).out.contains(asks));
@@ -298,9 +298,7 @@ fn a_need_for_a_secret_is_shown_and_granted() {
     // Another header is another need: it is asked again.
     let manifest = scene.read("teller/tool.toml").replace("authorization", "x-key");
     scene.file("teller/tool.toml", &manifest);
-    let ran = scene.run(&["call", "teller", "tell", "{}"]);
-    assert_ne!(ran.code, 0);
-    assert!(ran.err.contains("x-key"), "{}", ran.err);
+    scene.run(&["tool", "add", "teller"]).expect(2).says("x-key");
 }
 
 /// S10: there is no core file, whatever the shell allows.
@@ -308,7 +306,7 @@ fn a_need_for_a_secret_is_shown_and_granted() {
 fn s10_a_crash_of_the_program_leaves_no_core() {
     let mirror = mirror::serve();
     let scene = scene(&mirror);
-    run(&scene, &["tool", "add", "teller", "--yes"]).expect(0);
+    run(&scene, &["tool", "add", "teller"]).expect(0);
     let arguments = json!({ "urls": [format!("{}/silent", mirror.origin())] }).to_string();
     // As much as this machine gives.
     let shell = "ulimit -S -c \"$(ulimit -H -c)\"; exec \"$0\" \"$@\"";

@@ -25,6 +25,9 @@ async fn definitions_are_asked_with_nothing_open() {
     let tool = Tool::load(&ENGINE, &guest("probe")).unwrap();
     let definitions = tool.definitions().await.unwrap();
     let names: Vec<_> = definitions.iter().map(|definition| definition.name.as_str()).collect();
-    assert_eq!(names, ["ambient", "file", "flood", "hold", "http", "memory", "repeat", "shut"]);
+    assert_eq!(
+        names,
+        ["ambient", "file", "flood", "hold", "http", "memory", "repeat", "shut", "tell"]
+    );
     assert_eq!(tool.definitions().await.unwrap(), definitions);
 }

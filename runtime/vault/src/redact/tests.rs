@@ -44,7 +44,7 @@ fn check(secret: &str, before: &str, text: &str, after: &str) {
 fn a_secret_is_found_however_it_is_escaped() {
     let each = |escape: fn(u8) -> String| TOKEN.bytes().map(escape).collect::<String>();
     let json = |text: &str| {
-        let quoted = format!("{:?}", text);
+        let quoted = format!("{text:?}");
         quoted[1..quoted.len() - 1].to_owned()
     };
     for text in [
