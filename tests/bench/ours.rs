@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use ringfence_capability::{
     Host,
-    memory::{BoxFuture, Buckets, Unavailable},
+    memory::{BoxFuture, Buckets, Unavailable, Used},
 };
 use ringfence_event::{
     CallId, Digest, Effect, FunctionName, IdempotencyKey, Note, Scope, Timestamp, UserId,
@@ -130,6 +130,14 @@ impl Buckets for Nothing {
         _: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Vec<String>, Unavailable>> {
         Box::pin(async { Ok(vec![]) })
+    }
+
+    fn used(&self, _: Scope) -> BoxFuture<'_, Result<Used, Unavailable>> {
+        Box::pin(async { Ok(Used::default()) })
+    }
+
+    fn size<'a>(&'a self, _: Scope, _: &'a str) -> BoxFuture<'a, Result<Option<u64>, Unavailable>> {
+        Box::pin(async { Ok(None) })
     }
 }
 

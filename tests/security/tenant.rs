@@ -1,5 +1,7 @@
 //! Two tenants, two users: nothing of one reaches the other.
 
+mod library;
+
 use ringfence_event::{DenialCode, Effect, FileOwner, Scope};
 use ringfence_sandbox::{Ended, Error, Refusal, Tool};
 use ringfence_tests::{ENGINE, Scene, text};

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use ringfence_event::{Access, Scope};
@@ -39,6 +39,27 @@ pub trait Buckets: Send + Sync {
         scope: Scope,
         after: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Vec<String>, Unavailable>>;
+
+    /// What the bucket holds.
+    fn used(&self, scope: Scope) -> BoxFuture<'_, Result<Used, Unavailable>>;
+
+    /// The bytes that a key and its value take.
+    fn size<'a>(
+        &'a self,
+        scope: Scope,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<u64>, Unavailable>>;
+}
+
+/// How much a bucket holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Bytes of its keys and values.
+    pub bytes: u64,
+    /// Its keys.
+    pub keys: u64,
+    /// Bytes of all buckets of the tenant.
+    pub tenant_bytes: u64,
 }
 
 /// The store did not answer. The reason is the host's to log, not the guest's to see.
@@ -61,6 +82,9 @@ pub enum MemoryError {
     /// The key is empty or longer than [`KEY_BYTES`].
     #[error("a key is 1 to 256 bytes")]
     Key,
+    /// It does not fit into the bucket, or into all of the tenant's; the denial is recorded.
+    #[error("the memory is full")]
+    Full,
     /// The value under the key is not a number in decimal digits.
     #[error("the value is not a number")]
     NotANumber,
@@ -91,7 +115,22 @@ pub struct Memory {
     buckets: Arc<dyn Buckets>,
     meter: Arc<Meter>,
     denials: Arc<DenialLog>,
-    writes: Mutex<Writes>,
+    written: Mutex<Written>,
+}
+
+/// What a call has written so far.
+#[derive(Default)]
+struct Written {
+    writes: Writes,
+    /// By scope, what was stored when the call first wrote there, and how its writes change that.
+    growth: BTreeMap<Scope, (Used, Growth)>,
+}
+
+/// By how much a bucket grows.
+#[derive(Clone, Copy, Default)]
+struct Growth {
+    bytes: i64,
+    keys: i64,
 }
 
 impl Memory {
@@ -101,7 +140,7 @@ impl Memory {
         meter: Arc<Meter>,
         denials: Arc<DenialLog>,
     ) -> Self {
-        Self { permit, buckets, meter, denials, writes: Mutex::default() }
+        Self { permit, buckets, meter, denials, written: Mutex::default() }
     }
 
     /// Opens a bucket by name.
@@ -114,7 +153,7 @@ impl Memory {
     pub async fn get(&self, scope: Scope, key: &str) -> Result<Option<Vec<u8>>, MemoryError> {
         self.act(key)?;
         check_key(key)?;
-        let written = self.writes().get(&(scope, key.to_owned())).cloned();
+        let written = self.written().writes.get(&(scope, key.to_owned())).cloned();
         let value = match written {
             Some(Change::Set(value)) => Some(value),
             Some(Change::Delete) => None,
@@ -127,14 +166,14 @@ impl Memory {
         Ok(value)
     }
 
-    /// Sets a key.
-    pub fn set(&self, scope: Scope, key: &str, value: Vec<u8>) -> Result<(), MemoryError> {
-        self.write(scope, key, value.len(), Change::Set(value))
+    /// Sets a key, if it fits into what the bucket and the tenant may hold.
+    pub async fn set(&self, scope: Scope, key: &str, value: Vec<u8>) -> Result<(), MemoryError> {
+        self.write(scope, key, Change::Set(value)).await
     }
 
     /// Removes a key; nothing happens if there is none.
-    pub fn delete(&self, scope: Scope, key: &str) -> Result<(), MemoryError> {
-        self.write(scope, key, 0, Change::Delete)
+    pub async fn delete(&self, scope: Scope, key: &str) -> Result<(), MemoryError> {
+        self.write(scope, key, Change::Delete).await
     }
 
     /// Adds to the number under a key, which counts as 0 where there is none. Returned is the sum
@@ -150,7 +189,7 @@ impl Memory {
                 .ok_or(MemoryError::NotANumber)?,
         };
         let sum = number.saturating_add(delta);
-        let written = self.writes().get(&(scope, key.to_owned())).cloned();
+        let written = self.written().writes.get(&(scope, key.to_owned())).cloned();
         let change = match written {
             None => Change::Increment { by: delta, sum },
             Some(Change::Increment { by, .. }) => {
@@ -158,7 +197,7 @@ impl Memory {
             }
             Some(Change::Set(_) | Change::Delete) => Change::Set(digits(sum)),
         };
-        self.write(scope, key, digits(sum).len(), change)?;
+        self.write(scope, key, change).await?;
         Ok(sum)
     }
 
@@ -173,7 +212,7 @@ impl Memory {
         let stored = self.buckets.keys(scope, after).await?;
         let next = if stored.len() >= PAGE { stored.last().cloned() } else { None };
         let mut keys: BTreeSet<String> = stored.into_iter().collect();
-        for ((of, key), change) in self.writes().iter() {
+        for ((of, key), change) in &self.written().writes {
             let on_page = *of == scope
                 && after.is_none_or(|after| key.as_str() > after)
                 && next.as_ref().is_none_or(|next| key <= next);
@@ -197,26 +236,59 @@ impl Memory {
     /// Takes what was written.
     #[must_use]
     pub fn take_writes(&self) -> Writes {
-        std::mem::take(&mut *self.writes())
+        std::mem::take(&mut *self.written()).writes
     }
 
-    fn writes(&self) -> std::sync::MutexGuard<'_, Writes> {
-        self.writes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a change for the commit; `bytes` is the size of the value.
-    fn write(
-        &self,
-        scope: Scope,
-        key: &str,
-        bytes: usize,
-        change: Change,
-    ) -> Result<(), MemoryError> {
+    /// Keeps a change for the commit.
+    async fn write(&self, scope: Scope, key: &str, change: Change) -> Result<(), MemoryError> {
         self.act(key)?;
         self.check_write(scope)?;
         check_key(key)?;
-        self.meter.store((key.len() + bytes) as u64)?;
-        self.writes().insert((scope, key.to_owned()), change);
+        let after = size(key, &change);
+        self.meter.store(after.unwrap_or(key.len() as u64))?;
+        let at = (scope, key.to_owned());
+        let own = self.written().writes.get(&at).map(|own| size(key, own));
+        let before = match own {
+            Some(before) => before,
+            None => self.buckets.size(scope, key).await?,
+        };
+        let more = Growth {
+            bytes: signed(after.unwrap_or(0)) - signed(before.unwrap_or(0)),
+            keys: i64::from(after.is_some()) - i64::from(before.is_some()),
+        };
+        self.grow(scope, more).await?;
+        self.written().writes.insert(at, change);
+        Ok(())
+    }
+
+    /// Counts what a bucket is to grow by, over what is stored and what this call wrote before. What
+    /// other calls write meanwhile is seen when all of it is committed.
+    async fn grow(&self, scope: Scope, more: Growth) -> Result<(), MemoryError> {
+        if !self.written().growth.contains_key(&scope) {
+            self.meter.charge(cost::BUCKET_CALL)?;
+            let used = self.buckets.used(scope).await?;
+            self.written().growth.insert(scope, (used, Growth::default()));
+        }
+        let limits = self.permit.memory_limits();
+        let mut written = self.written();
+        let of_tenant: i64 = written.growth.values().map(|(_, growth)| growth.bytes).sum();
+        let Some((used, growth)) = written.growth.get_mut(&scope) else { return Ok(()) };
+        let fits = |used: u64, grown: i64, more: i64, limit: u64| {
+            more <= 0 || used.saturating_add_signed(grown.saturating_add(more)) <= limit
+        };
+        if !fits(used.bytes, growth.bytes, more.bytes, limits.bucket_bytes)
+            || !fits(used.keys, growth.keys, more.keys, limits.bucket_keys)
+            || !fits(used.tenant_bytes, of_tenant, more.bytes, limits.tenant_bytes)
+        {
+            self.denials.record(self.permit.deny_memory_full(scope));
+            return Err(MemoryError::Full);
+        }
+        growth.bytes = growth.bytes.saturating_add(more.bytes);
+        growth.keys = growth.keys.saturating_add(more.keys);
         Ok(())
     }
 
@@ -236,6 +308,20 @@ impl Memory {
 /// A number as it is stored.
 fn digits(number: u64) -> Vec<u8> {
     number.to_string().into_bytes()
+}
+
+/// What an entry takes when it was changed like this.
+fn size(key: &str, change: &Change) -> Option<u64> {
+    let value = match change {
+        Change::Set(value) => value.len(),
+        Change::Delete => return None,
+        Change::Increment { sum, .. } => digits(*sum).len(),
+    };
+    Some((key.len() + value) as u64)
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 fn check_key(key: &str) -> Result<(), MemoryError> {

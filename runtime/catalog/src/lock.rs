@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ringfence_event::{Digest, FunctionName, ToolName};
-use ringfence_policy::ToolFacts;
+use ringfence_policy::{ToolFacts, widened};
 
 use crate::{Difference, Function, ToolFolder, definitions_digest, difference::Comparison};
 
@@ -77,6 +77,8 @@ impl Entry {
 
     fn compare_files(&self, comparison: &mut Comparison, component: Digest, asks: &[String]) {
         comparison.text("component", &self.component.to_string(), &component.to_string());
+        let more = widened(&self.asks, asks).join("\n");
+        comparison.text("the manifest asks to do more than was accepted", "", &more);
         comparison.text("what the manifest asks", &self.asks.join("\n"), &asks.join("\n"));
     }
 }

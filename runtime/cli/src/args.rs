@@ -109,14 +109,15 @@ pub(crate) enum ToolVerb {
         #[arg(value_name = "PATH_OR_NAME")]
         tool: String,
     },
-    /// Look for what is wrong or strange with a tool
+    /// Look for what is wrong or strange with a tool and with what it is granted
     ///
-    /// Exits with 2 if there is an error; warnings are only told.
+    /// Of the grants, those of --tenant, or else of all tenants in ringfence.toml. Exits with 2 if
+    /// there is an error; warnings are only told.
     Check {
         /// A folder, a .wasm file, or an added tool's name
         #[arg(value_name = "PATH_OR_NAME")]
         tool: String,
-        /// Take it as an error that the component imports what the manifest does not ask
+        /// Take every warning as an error
         #[arg(long)]
         strict: bool,
     },

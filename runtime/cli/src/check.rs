@@ -3,6 +3,7 @@
 use ringfence::{
     Inspected, Installed,
     event::{Access, Effect, Scope, neutralise_line},
+    policy::{HttpNeed, Method, Needs, Remark},
 };
 use serde_json::json;
 
@@ -30,17 +31,22 @@ struct Findings {
 }
 
 /// Looks at a tool, shows what is to be said, and fails if there is an error among it.
-pub(crate) fn check(inspected: &Inspected, strict: bool, screen: &mut Screen) -> Exit {
+pub(crate) fn check(
+    inspected: &Inspected,
+    grants: &[Remark],
+    strict: bool,
+    screen: &mut Screen,
+) -> Exit {
     let installed = &inspected.installed;
     let mut found = Findings { errors: vec![], warnings: installed.warnings.clone() };
-    let gated = gated_without_need(installed);
-    if strict {
-        found.errors = gated;
-    } else {
-        found.warnings.extend(gated);
-    }
+    found.warnings.extend(gated_without_need(installed));
     found.warnings.extend(useless_needs(installed));
     found.warnings.extend(broad_needs(installed));
+    found.warnings.extend(strange_effects(installed));
+    found.warnings.extend(grants.iter().map(|Remark { line, what }| format!("{line}: {what}")));
+    if strict {
+        found.errors.append(&mut found.warnings);
+    }
     let name = &installed.manifest.name;
     let exit = if found.errors.is_empty() { Exit::Done } else { Exit::Usage };
     if screen.json {
@@ -119,6 +125,50 @@ fn useless_needs(installed: &Installed) -> Vec<String> {
     found
 }
 
+/// The folders at the top of a machine, of which a tool should not seem to ask the whole.
+const SYSTEM_FOLDERS: [&str; 16] = [
+    "bin", "boot", "dev", "etc", "home", "lib", "mnt", "opt", "proc", "root", "run", "sbin", "sys",
+    "tmp", "usr", "var",
+];
+
+/// Effects beside needs: what one says and the other makes no sense of.
+fn strange_effects(installed: &Installed) -> Vec<String> {
+    let needs = &installed.manifest.needs;
+    let functions = &installed.entry.functions;
+    let writes = writing_needs(needs);
+    let mut found = vec![];
+    let widest = functions.iter().map(|function| function.effect).max();
+    if let (false, Some(Effect::Read)) = (writes.is_empty(), widest) {
+        for need in writes {
+            found
+                .push(format!("it asks to {need}, and none of its functions may: each only reads"));
+        }
+    } else if writes.is_empty() {
+        let changing = functions.iter().filter(|function| function.effect > Effect::Read);
+        found.extend(changing.map(|function| {
+            format!(
+                "function `{}` is {} and the tool asks for nothing that it could change: `read` or \
+                 `pure` lets it be called again",
+                function.name, function.effect
+            )
+        }));
+    }
+    found
+}
+
+/// The needs by which something can be changed.
+fn writing_needs(needs: &Needs) -> Vec<String> {
+    let roots = needs.fs.iter().filter(|(_, need)| need.access == Access::Write);
+    let buckets = needs.memory.iter().filter(|(_, need)| need.access == Access::Write);
+    let sends = |need: &&HttpNeed| {
+        need.methods.iter().any(|method| !Method::READING.contains(&method.as_str()))
+    };
+    let origins = needs.http.iter().filter(sends);
+    let roots = roots.map(|(name, _)| format!("write the root `{name}`"));
+    let buckets = buckets.map(|(scope, _)| format!("write memory of scope `{scope}`"));
+    roots.chain(buckets).chain(origins.map(|need| format!("send to {}", need.origin))).collect()
+}
+
 fn broad_needs(installed: &Installed) -> Vec<String> {
     let needs = &installed.manifest.needs;
     let mut found = vec![];
@@ -130,6 +180,15 @@ fn broad_needs(installed: &Installed) -> Vec<String> {
         let writes = need.methods.iter().any(|method| !matches!(method.as_str(), "GET" | "HEAD"));
         if writes && need.paths.iter().any(|path| path.to_string() == "/**") {
             found.push(format!("it asks to send to every path of {origin}"));
+        }
+    }
+    for (name, need) in &needs.fs {
+        if SYSTEM_FOLDERS.contains(&name.as_str()) {
+            let access = need.access;
+            found.push(format!(
+                "it asks to {access} a root named `{name}`, like a folder of the system's: a root is \
+                 named for the work that is in it"
+            ));
         }
     }
     let shared = needs.memory.get(&Scope::Tenant);

@@ -63,6 +63,11 @@ fn find() -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
+/// Where whoever runs this has a home, if they have one.
+pub(crate) fn home_folder() -> Option<PathBuf> {
+    env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
+}
+
 fn state_folder() -> Result<PathBuf> {
     // The specification says of relative ones: ignore them.
     let folder = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());

@@ -38,7 +38,10 @@ pub(crate) async fn tool(global: &Global, verb: ToolVerb, screen: &mut Screen) -
         }
         ToolVerb::Check { tool, strict } => {
             let inspected = runtime.inspect(&place(&runtime, &tool)?).await?;
-            Ok(check(&inspected, strict, screen))
+            let home = config::home_folder();
+            let tenant = global.tenant.as_ref();
+            let grants = runtime.review_grants(tenant, &inspected.installed, home.as_deref());
+            Ok(check(&inspected, &grants, strict, screen))
         }
     }
 }

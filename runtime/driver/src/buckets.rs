@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use ringfence_capability::memory::{BoxFuture, Buckets, Change, PAGE, Unavailable, Writes};
-use ringfence_event::{AgentName, Scope};
+use ringfence_capability::memory::{BoxFuture, Buckets, Change, PAGE, Unavailable, Used, Writes};
+use ringfence_event::{AgentName, CallResult, Limit, Outcome, Scope};
+use ringfence_policy::ToolPolicy;
 use ringfence_session::MemoryChange as Recorded;
-use ringfence_store::{BucketId, MemoryChange, MemoryWrite, Store};
+use ringfence_store::{BucketId, MemoryChange, MemoryLimits, MemoryUsed, MemoryWrite, Store};
 
 use crate::Caller;
 
@@ -68,6 +69,23 @@ impl CallBuckets {
     }
 }
 
+/// What a tenant's policy says of memory, as the store wants it.
+pub(crate) fn limits(policy: &ToolPolicy) -> MemoryLimits {
+    let limits = policy.memory_limits();
+    MemoryLimits {
+        bucket_bytes: limits.bucket_bytes,
+        bucket_keys: limits.bucket_keys,
+        tenant_bytes: limits.tenant_bytes,
+    }
+}
+
+/// How a call ends whose writes no longer fit when they are to be stored: others were stored since
+/// it looked. It is stopped as by any limit, so nothing of what it wrote is kept.
+pub(crate) fn end_full(policy: &ToolPolicy, scope: Scope, result: &mut CallResult) {
+    result.outcome = Outcome::LimitReached { limit: Limit::Storage };
+    result.denials.push(policy.deny_memory_full(scope));
+}
+
 /// Reads take microseconds and are done in place; see [`Store`].
 impl Buckets for CallBuckets {
     fn get<'a>(
@@ -87,6 +105,22 @@ impl Buckets for CallBuckets {
         let page = self.store.memory_keys(&self.bucket(scope), after, PAGE as u32);
         let keys = page.map(|page| page.keys).map_err(|_| Unavailable);
         Box::pin(std::future::ready(keys))
+    }
+
+    fn used(&self, scope: Scope) -> BoxFuture<'_, Result<Used, Unavailable>> {
+        let used = self.store.memory_used(&self.bucket(scope)).map_err(|_| Unavailable);
+        let used =
+            used.map(|MemoryUsed { bytes, keys, tenant_bytes }| Used { bytes, keys, tenant_bytes });
+        Box::pin(std::future::ready(used))
+    }
+
+    fn size<'a>(
+        &'a self,
+        scope: Scope,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<u64>, Unavailable>> {
+        let size = self.store.memory_size(&self.bucket(scope), key).map_err(|_| Unavailable);
+        Box::pin(std::future::ready(size))
     }
 }
 

@@ -7,12 +7,15 @@ use ringfence_event::{
     Asked, Body, CallId, CallResult, Denial, DenialCode, Digest, FileOwner, FunctionName,
     IdempotencyKey, Intent, Outcome, Remedy, Scope, Stream, ToolName, Usage,
 };
-use ringfence_policy::{CallRequest, Decision, Permit};
+use ringfence_policy::{CallRequest, Decision, Permit, ToolPolicy};
 use ringfence_sandbox::{Call, Cancel, Sink};
-use ringfence_store::{Append, Batch, MemoryWrite, NewEvent};
+use ringfence_store::{Append, Batch, MemoryLimits, MemoryWrite, NewEvent};
 
 use crate::{
-    Caller, Error, Installed, Runtime, buckets::CallBuckets, entropy, redact, runtime::Inner,
+    Caller, Error, Installed, Runtime,
+    buckets::{self, CallBuckets},
+    entropy, redact,
+    runtime::Inner,
     tool::Unusable,
 };
 
@@ -69,7 +72,7 @@ impl Runtime {
             Err(outcome) => {
                 let (body, result) = outcome.of(id);
                 record.add(body);
-                record.later(vec![]).await?;
+                record.later().await?;
                 return Ok(result);
             }
         };
@@ -78,9 +81,9 @@ impl Runtime {
         record.add(Body::CallIntended { call: id.clone(), intent: Box::new(intent.clone()) });
         record.add(Body::CallStarted { call: id.clone() });
         if durable {
-            record.now(vec![]).await?;
+            record.now().await?;
         }
-        let buckets = CallBuckets::new(inner.store()?.clone(), caller, id.as_str(), None);
+        let memory = CallBuckets::new(inner.store()?.clone(), caller, id.as_str(), None);
         let ended = run_permitted(
             inner,
             &installed,
@@ -88,7 +91,7 @@ impl Runtime {
             &id,
             &intent,
             &call.arguments,
-            &buckets,
+            &memory,
             cancel,
             sink,
         )
@@ -96,17 +99,33 @@ impl Runtime {
         // A direct call's session ends with it, and what it wrote there.
         let mut kept = ended.writes;
         kept.retain(|(scope, _), _| *scope != Scope::Session);
-        let (writes, changes) = buckets.changes(kept);
-        for change in changes {
-            let (scope, key, bytes) = (change.scope, change.key, change.bytes);
-            record.add(Body::MemoryWritten { call: id.clone(), scope, key, bytes });
+        let mut result = ended.result;
+        let finished = |result: &CallResult| Body::CallFinished {
+            call: id.clone(),
+            result: Box::new(result.clone()),
+        };
+        if !kept.is_empty() {
+            let (writes, changes) = memory.changes(kept);
+            let before = record.events.clone();
+            for change in changes {
+                let (scope, key, bytes) = (change.scope, change.key, change.bytes);
+                record.add(Body::MemoryWritten { call: id.clone(), scope, key, bytes });
+            }
+            record.add(finished(&result));
+            let policy = ended.policy;
+            match record.remember(writes, buckets::limits(&policy)).await {
+                Err(Error::Store(ringfence_store::Error::MemoryFull { scope })) => {
+                    buckets::end_full(&policy, scope, &mut result);
+                    record.events = before;
+                }
+                stored => return stored.map(|()| result),
+            }
         }
-        let result = ended.result;
-        record.add(Body::CallFinished { call: id, result: Box::new(result.clone()) });
-        if durable || !writes.is_empty() {
-            record.now(writes).await?;
+        record.add(finished(&result));
+        if durable {
+            record.now().await?;
         } else {
-            record.later(writes).await?;
+            record.later().await?;
         }
         Ok(result)
     }
@@ -277,6 +296,7 @@ pub(crate) fn intent(
 /// A call that is over, and what it wrote.
 pub(crate) struct Over {
     pub(crate) result: CallResult,
+    pub(crate) policy: ToolPolicy,
     pub(crate) writes: ringfence_capability::memory::Writes,
 }
 
@@ -294,6 +314,7 @@ pub(crate) async fn run_permitted(
     cancel: &Cancel,
     sink: Arc<dyn Sink>,
 ) -> Over {
+    let policy = inner.policy(permit.tenant(), installed);
     let opened = inner.host.open(permit, intent.start, intent.seed, Arc::new(buckets.clone()));
     let opened = match opened {
         Ok(opened) => opened,
@@ -301,7 +322,7 @@ pub(crate) async fn run_permitted(
             let message = format!("{error}: {}", error.source);
             let outcome = Outcome::HostError { message };
             let result = CallResult { outcome, denials: vec![], usage: Usage::default() };
-            return Over { result, writes: Default::default() };
+            return Over { result, policy, writes: Default::default() };
         }
     };
     let call = Call {
@@ -317,7 +338,7 @@ pub(crate) async fn run_permitted(
     redact::ended(&redactor, &mut ended);
     check_structured(installed, &intent.function, &mut ended.outcome);
     let result = CallResult { outcome: ended.outcome, denials: ended.denials, usage: ended.usage };
-    Over { result, writes: ended.writes }
+    Over { result, policy, writes: ended.writes }
 }
 
 /// A tool that promises a schema is held to it.
@@ -354,7 +375,7 @@ impl<'a> Record<'a> {
         self.events.push(NewEvent { at: entropy::now(), body, cause: None, trace });
     }
 
-    fn batch(&mut self, memory: Vec<MemoryWrite>) -> Batch {
+    fn batch(&mut self) -> Batch {
         let append = Append {
             stream: Stream::Tenant(self.caller.tenant.clone()),
             tenant: self.caller.tenant.clone(),
@@ -363,19 +384,30 @@ impl<'a> Record<'a> {
             expected_seq: None,
             events: std::mem::take(&mut self.events),
         };
-        Batch { appends: vec![append], memory, ..Batch::default() }
+        Batch { appends: vec![append], ..Batch::default() }
     }
 
     /// Durable before this returns.
-    async fn now(&mut self, memory: Vec<MemoryWrite>) -> Result<(), Error> {
-        let batch = self.batch(memory);
+    async fn now(&mut self) -> Result<(), Error> {
+        let batch = self.batch();
+        self.inner.store()?.commit(batch).await?;
+        Ok(())
+    }
+
+    /// Durable before this returns, with the memory that was written.
+    async fn remember(
+        &mut self,
+        memory: Vec<MemoryWrite>,
+        limits: MemoryLimits,
+    ) -> Result<(), Error> {
+        let batch = Batch { memory, memory_limits: Some(limits), ..self.batch() };
         self.inner.store()?.commit(batch).await?;
         Ok(())
     }
 
     /// Durable with the next group.
-    async fn later(&mut self, memory: Vec<MemoryWrite>) -> Result<(), Error> {
-        let batch = self.batch(memory);
+    async fn later(&mut self) -> Result<(), Error> {
+        let batch = self.batch();
         self.inner.store()?.commit_later(batch).await;
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::{
 
 use ringfence_event::{Event, FORMAT, SessionId, Stream};
 use ringfence_session::{Command, Definition, Session};
-use ringfence_store::{Append, Batch, Fence, InboxId, MemoryWrite, NewEvent, Store};
+use ringfence_store::{Append, Batch, Fence, InboxId, MemoryLimits, MemoryWrite, NewEvent, Store};
 
 use crate::{Caller, Error, entropy};
 
@@ -26,7 +26,6 @@ pub(crate) struct Journal {
     /// Where the stored list stands.
     stored: u64,
     unsaved: Vec<NewEvent>,
-    memory: Vec<MemoryWrite>,
     done: Vec<InboxId>,
     /// Held as long as the session is driven, and let go by the system if the process dies.
     _driven: File,
@@ -68,7 +67,6 @@ impl Journal {
             session,
             _driven: driven,
             unsaved: vec![],
-            memory: vec![],
             done: vec![],
         }))
     }
@@ -104,9 +102,36 @@ impl Journal {
         Ok(())
     }
 
-    /// Memory that is to change with the events recorded since the last save.
-    pub(crate) fn remember(&mut self, writes: Vec<MemoryWrite>) {
-        self.memory.extend(writes);
+    /// As [`record`](Self::record), with memory that changes with what is recorded; durable when
+    /// this returns. A limit that the memory does not keep is an error, and then nothing is recorded.
+    pub(crate) async fn remember(
+        &mut self,
+        definition: &Definition,
+        command: Command,
+        memory: Vec<MemoryWrite>,
+        limits: MemoryLimits,
+        show: &mut (dyn FnMut(&Event) + Send),
+    ) -> Result<(), Error> {
+        self.save(show).await?;
+        let at = entropy::now();
+        let trace = Some(self.trace.clone());
+        let decided = self.session.decide(definition, command)?;
+        let events = decided.into_iter().map(|decided| NewEvent {
+            at,
+            body: decided.body,
+            cause: decided.cause,
+            trace: trace.clone(),
+        });
+        let append = self.append(events.collect());
+        let memory_limits = Some(limits);
+        let batch = Batch { appends: vec![append], memory, memory_limits, ..Batch::default() };
+        let committed = self.store.commit(batch).await?;
+        self.stored += committed.events.len() as u64;
+        for event in &committed.events {
+            self.session.apply(event)?;
+            show(event);
+        }
+        Ok(())
     }
 
     /// A command from the inbox that is done with the next save.
@@ -124,27 +149,30 @@ impl Journal {
         &mut self,
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<(), Error> {
-        if self.unsaved.is_empty() && self.done.is_empty() && self.memory.is_empty() {
+        if self.unsaved.is_empty() && self.done.is_empty() {
             return Ok(());
         }
-        let append = Append {
-            stream: Stream::Session(self.session.id().clone()),
-            tenant: self.caller.tenant.clone(),
-            user: self.caller.user.clone(),
-            fence: Some(self.fence),
-            expected_seq: Some(self.stored),
-            events: std::mem::take(&mut self.unsaved),
-        };
+        let events = std::mem::take(&mut self.unsaved);
         let batch = Batch {
-            appends: vec![append],
-            memory: std::mem::take(&mut self.memory),
-            blobs: vec![],
+            appends: vec![self.append(events)],
             inbox_done: std::mem::take(&mut self.done),
+            ..Batch::default()
         };
         let committed = self.store.commit(batch).await?;
         self.stored += committed.events.len() as u64;
         committed.events.iter().for_each(show);
         Ok(())
+    }
+
+    fn append(&self, events: Vec<NewEvent>) -> Append {
+        Append {
+            stream: Stream::Session(self.session.id().clone()),
+            tenant: self.caller.tenant.clone(),
+            user: self.caller.user.clone(),
+            fence: Some(self.fence),
+            expected_seq: Some(self.stored),
+            events,
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use ringfence_catalog::{Difference, Entry, Lock, ToolFolder, replace_file};
-use ringfence_event::{Body, RootName, Stream, ToolName};
-use ringfence_policy::{ConfigKey, Manifest, edit_grant, suggest_grant};
+use ringfence_event::{Body, RootName, Stream, TenantId, ToolName};
+use ringfence_policy::{ConfigKey, Manifest, Remark, edit_grant, suggest_grant};
 use ringfence_store::{Append, Batch, NewEvent};
 
 use crate::{
@@ -71,6 +71,24 @@ impl Runtime {
             None => Err(Difference { tool: name.clone(), changes: vec![] }),
         };
         Ok(Inspected { installed, accepted })
+    }
+
+    /// What is strange about the grants of a tool, tenant by tenant: of one, or of all that are given
+    /// something of it. `home` is the home folder of whoever asks.
+    #[must_use]
+    pub fn review_grants(
+        &self,
+        tenant: Option<&TenantId>,
+        installed: &Installed,
+        home: Option<&Path>,
+    ) -> Vec<Remark> {
+        let grants = &self.0.config.grants;
+        let name = &installed.manifest.name;
+        let given = grants.tenants().filter(|given| {
+            tenant.is_none_or(|tenant| tenant == *given)
+                && grants.tools(given).any(|tool| tool == name)
+        });
+        given.flat_map(|tenant| installed.policy(tenant, grants).review(home)).collect()
     }
 
     /// Where an accepted tool lies.

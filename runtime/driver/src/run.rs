@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     Agent, Caller, Error, Installed, Runtime,
-    buckets::CallBuckets,
+    buckets::{self, CallBuckets},
     call::{self, NotRun, Over, no_such_function, run_permitted},
     entropy,
     journal::Journal,
@@ -225,7 +225,7 @@ impl Driver<'_> {
             }
             let deadline = self.journal.session().deadline(&self.definition);
             tokio::select! {
-                Some(done) = self.tasks.join_next_with_id() => self.finished(done)?,
+                Some(done) = self.tasks.join_next_with_id() => self.finished(done, show).await?,
                 Some((call, note)) = notes.recv() => self.late(Command::Noted { call, note })?,
                 () = cancel.requested(), if !cancelled => {
                     cancelled = true;
@@ -480,9 +480,10 @@ impl Driver<'_> {
         Ok(true)
     }
 
-    fn finished(
+    async fn finished(
         &mut self,
         done: Result<(tokio::task::Id, Done), tokio::task::JoinError>,
+        show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<(), Error> {
         match done {
             Ok((_, Done::Reply(step, reply))) => {
@@ -502,14 +503,7 @@ impl Driver<'_> {
             }
             Ok((_, Done::Call(call, over))) => {
                 self.running.remove(&call);
-                let session = self.journal.session().id().clone();
-                let store = self.inner.store()?.clone();
-                let agent = Some(&self.definition.name);
-                let buckets = CallBuckets::new(store, self.caller, session.as_str(), agent);
-                let Over { result, writes } = *over;
-                let (writes, memory) = buckets.changes(writes);
-                self.journal.remember(writes);
-                self.record(Command::Finished { call, result: Box::new(result), memory })
+                self.settle(call, *over, show).await
             }
             // A question that was called off; or the host panicked around a call, which costs the
             // call and not the session.
@@ -536,6 +530,35 @@ impl Driver<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Records how a call ended, with what it wrote to memory.
+    async fn settle(
+        &mut self,
+        call: CallId,
+        over: Over,
+        show: &mut (dyn FnMut(&Event) + Send),
+    ) -> Result<(), Error> {
+        let Over { mut result, policy, writes } = over;
+        if !writes.is_empty() {
+            let session = self.journal.session().id().clone();
+            let store = self.inner.store()?.clone();
+            let agent = Some(&self.definition.name);
+            let buckets = CallBuckets::new(store, self.caller, session.as_str(), agent);
+            let (writes, memory) = buckets.changes(writes);
+            let finished =
+                Command::Finished { call: call.clone(), result: Box::new(result.clone()), memory };
+            let limits = buckets::limits(&policy);
+            let stored =
+                self.journal.remember(&self.definition, finished, writes, limits, show).await;
+            match stored {
+                Err(Error::Store(ringfence_store::Error::MemoryFull { scope })) => {
+                    buckets::end_full(&policy, scope, &mut result);
+                }
+                stored => return stored,
+            }
+        }
+        self.record(Command::Finished { call, result: Box::new(result), memory: vec![] })
     }
 
     fn over(&mut self, call: CallId, outcome: Outcome) -> Result<(), Error> {

@@ -45,6 +45,8 @@ pub enum DenialCode {
     SecretInClear,
     /// A secret that the request is to carry cannot be read, or cannot be used as it is.
     SecretUnavailable,
+    /// It does not fit into what the operator lets the root or the tenant hold.
+    QuotaFull,
     /// The component, its definitions or its needs are not what was accepted.
     NotAccepted,
     /// The tool, or what it needs and is granted, changed between the call's intent and its start,
@@ -68,6 +70,7 @@ impl DenialCode {
             Self::AddressForbidden => "address-forbidden",
             Self::SecretInClear => "secret-in-clear",
             Self::SecretUnavailable => "secret-unavailable",
+            Self::QuotaFull => "quota-full",
             Self::NotAccepted => "not-accepted",
             Self::ChangedSince => "changed-since",
             Self::NeverOpen => "never-open",
@@ -259,6 +262,7 @@ impl Denial {
             DenialCode::AddressForbidden => "the address is not a public one",
             DenialCode::SecretInClear => "it would leave this machine unencrypted",
             DenialCode::SecretUnavailable => "it cannot be used as the operator keeps it",
+            DenialCode::QuotaFull => "the quota is full",
             DenialCode::NotAccepted => "the tool is not what was accepted",
             DenialCode::ChangedSince => {
                 "the tool or its grants changed since it was decided; a new call is decided anew"

@@ -348,7 +348,7 @@ fn what(request: &Request) -> String {
 
 /// The lines of both sides, as they stand there.
 impl Joined {
-    fn call_lines(&self) -> Vec<Remedy> {
+    pub(crate) fn call_lines(&self) -> Vec<Remedy> {
         let mut lines = vec![];
         if let Some(line) = self.granted.line {
             lines.push(self.operator_line(Some(line), String::new(), self.table()));
@@ -364,7 +364,7 @@ impl Joined {
         lines
     }
 
-    fn root_lines(&self, name: &RootName) -> Vec<Remedy> {
+    pub(crate) fn root_lines(&self, name: &RootName) -> Vec<Remedy> {
         let need = self.needs.fs.get(name).map(|need| {
             let text = format!("access = \"{}\"", need.access);
             self.author_line(Some(need.access_line), format!("[needs.fs.{name}]"), text)
@@ -378,7 +378,7 @@ impl Joined {
         need.into_iter().chain(granted).collect()
     }
 
-    fn bucket_lines(&self, scope: Scope) -> Vec<Remedy> {
+    pub(crate) fn bucket_lines(&self, scope: Scope) -> Vec<Remedy> {
         let need = self.needs.memory.get(&scope).map(|need| {
             let text = format!("access = \"{}\"", need.access);
             self.author_line(Some(need.access_line), format!("[needs.memory.{scope}]"), text)
@@ -390,7 +390,7 @@ impl Joined {
         need.into_iter().chain(granted).collect()
     }
 
-    fn config_lines(&self, key: &str) -> Vec<Remedy> {
+    pub(crate) fn config_lines(&self, key: &str) -> Vec<Remedy> {
         let need = self.needs.config.as_ref().map(|need| {
             let text = format!("keys = {}", quote_all(&need.keys));
             self.author_line(Some(need.keys_line), "[needs.config]".to_owned(), text)
@@ -423,7 +423,7 @@ impl Joined {
         self.author_line(Some(need.line), table, text)
     }
 
-    fn http_grant_line(&self, granted: &HttpGranted) -> Remedy {
+    pub(crate) fn http_grant_line(&self, granted: &HttpGranted) -> Remedy {
         let grant = &granted.grant;
         let origin = grant.origin.to_string();
         let url = quote(&origin);

@@ -14,7 +14,7 @@ use serde::{
 };
 use toml::Spanned;
 
-use crate::{ConfigKey, LimitTable, Method, Origin, PathPattern, SecretGrant};
+use crate::{ConfigKey, LimitTable, Method, Origin, PathPattern, QuotaTable, SecretGrant};
 
 /// `[defaults]`
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -45,6 +45,8 @@ pub struct GrantSet {
 pub struct TenantGrants {
     /// The tools it may use. A tool without a table here is refused whole.
     pub tool: BTreeMap<Spanned<ToolName>, ToolGrant>,
+    /// What it may hold.
+    pub quota: QuotaTable,
 }
 
 /// `[tenant.NAME.tool.NAME]`

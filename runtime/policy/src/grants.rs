@@ -28,6 +28,8 @@ pub struct Grants {
     file: String,
     defaults: LimitTable,
     tools: BTreeMap<TenantId, BTreeMap<ToolName, Arc<Granted>>>,
+    /// The quota of memory and its line, where a tenant has one.
+    memory: BTreeMap<TenantId, (u64, u32)>,
     flags: Option<Arc<Granted>>,
 }
 
@@ -129,6 +131,7 @@ impl Grants {
             file: file.to_owned(),
             defaults: LimitTable::default(),
             tools: BTreeMap::new(),
+            memory: BTreeMap::new(),
             flags: None,
         }
     }
@@ -147,8 +150,12 @@ impl Grants {
         tenants: BTreeMap<TenantId, TenantGrants>,
     ) -> Result<Self, ConfigError> {
         let source = Source { file, text, folder };
-        let mut tools = BTreeMap::new();
+        let (mut tools, mut memory) = (BTreeMap::new(), BTreeMap::new());
         for (tenant, grants) in tenants {
+            if let Some(quota) = &grants.quota.memory {
+                let line = source.line(quota.span());
+                memory.insert(tenant.clone(), (quota.get_ref().0, line));
+            }
             let mut given = BTreeMap::new();
             for (name, grant) in grants.tool {
                 let line = source.line(name.span());
@@ -157,7 +164,7 @@ impl Grants {
             }
             tools.insert(tenant, given);
         }
-        Ok(Self { file: file.to_owned(), defaults: defaults.limits, tools, flags: None })
+        Ok(Self { file: file.to_owned(), defaults: defaults.limits, tools, memory, flags: None })
     }
 
     /// Grants by flags alone: any tool may be called, with what the flags give.
@@ -228,6 +235,11 @@ impl Grants {
         }
         granted.limits = flags.limits.over_table(&granted.limits);
         Some(granted)
+    }
+
+    /// What a tenant's memory buckets may hold together, and the line that says so.
+    pub(crate) fn memory_quota(&self, tenant: &TenantId) -> Option<(u64, u32)> {
+        self.memory.get(tenant).copied()
     }
 
     pub(crate) fn ceiling(&self, granted: &Granted) -> CallLimits {

@@ -44,17 +44,21 @@ mod grant;
 mod grants;
 mod limit;
 mod manifest;
+mod memory_limit;
 mod method;
 mod origin;
 mod path;
 mod permit;
+mod quota;
 mod quote;
 mod refusal;
 mod remedy;
+mod review;
 mod secret;
 mod tool_policy;
 mod unit;
 mod version;
+mod widened;
 
 pub use config::{ConfigError, line_of, parse_file};
 pub use config_key::{ConfigKey, InvalidConfigKey};
@@ -66,10 +70,14 @@ pub use limit::LimitTable;
 pub use manifest::{
     ConfigNeed, FsNeed, FunctionEntry, HttpNeed, MANIFEST_FILE, Manifest, MemoryNeed, Needs,
 };
+pub use memory_limit::MemoryLimits;
 pub use method::Method;
 pub use origin::{InvalidOrigin, Origin};
 pub use path::PathPattern;
 pub use permit::{HttpPass, Permit, Root};
+pub use quota::QuotaTable;
+pub use review::Remark;
 pub use secret::{SecretGrant, SecretHeader};
 pub use tool_policy::{CallRequest, Decision, HoldRule, ToolFacts, ToolPolicy};
 pub use unit::{Bytes, Count, Fuel, InvalidQuantity, Millis};
+pub use widened::widened;

@@ -14,7 +14,7 @@ use ringfence_event::{
 use url::Url;
 
 use crate::{
-    HttpNeed, Method, SecretHeader,
+    HttpNeed, MemoryLimits, Method, SecretHeader,
     grants::{Granted, HttpGranted},
     path,
     tool_policy::{Joined, Rules, widest_access},
@@ -137,6 +137,12 @@ impl Permit {
     #[must_use]
     pub fn limits(&self) -> &CallLimits {
         &self.limits
+    }
+
+    /// What the memory buckets may hold.
+    #[must_use]
+    pub fn memory_limits(&self) -> &MemoryLimits {
+        &self.joined.memory.0
     }
 
     /// The roots it may open: those both needed and granted.

@@ -133,6 +133,12 @@ impl Permit {
         lines.denial(Asked::Config { key: "*".to_owned() })
     }
 
+    /// The denial for what does not fit into a bucket, or into all of the tenant's.
+    #[must_use]
+    pub fn deny_memory_full(&self, scope: Scope) -> Denial {
+        self.joined().deny_memory_full(scope)
+    }
+
     pub(crate) fn deny_bucket(&self, name: &str, access: Access) -> Denial {
         let asked = Asked::Memory { bucket: shown(name), access };
         let Some(scope) = Scope::ALL.into_iter().find(|scope| scope.as_str() == name) else {

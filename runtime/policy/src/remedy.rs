@@ -374,6 +374,13 @@ impl Joined {
         self.operator_line(line, self.table(), format!("functions = {}", quote_all(names)))
     }
 
+    /// That a bucket is full, and the line that all of the tenant's memory is bounded by.
+    pub(crate) fn deny_memory_full(&self, scope: Scope) -> Denial {
+        let table = format!("[tenant.{}.quota]", self.tenant);
+        let line = self.operator_line(self.memory.1, table, "memory = \"…\"".to_owned());
+        Denial::new(DenialCode::QuotaFull, Asked::memory(scope, Access::Write), vec![line])
+    }
+
     /// A line of the manifest.
     pub(crate) fn author_line(&self, line: Option<u32>, table: String, allow: String) -> Remedy {
         let file = file_name(&self.manifest.file).to_owned();

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use ringfence_event::{
     Access, Asked, CallLimits, Denial, DenialCode, Digest, Effect, FileOwner, FunctionName, Remedy,
-    TenantId, ToolName, UserId,
+    Scope, TenantId, ToolName, UserId,
 };
 
 use crate::{
-    Grants, Manifest, Needs, Permit, Root,
+    Grants, Manifest, MemoryLimits, Needs, Permit, Root,
     grants::{COMMAND_LINE, Granted},
     version::version,
 };
@@ -71,6 +71,8 @@ pub(crate) struct Joined {
     pub(crate) tool: ToolFacts,
     pub(crate) version: Digest,
     pub(crate) limits: CallLimits,
+    /// What memory buckets may hold, and the line of the quota that it follows from.
+    pub(crate) memory: (MemoryLimits, Option<u32>),
     pub(crate) manifest: Manifest,
     pub(crate) needs: Arc<Needs>,
     pub(crate) granted: Granted,
@@ -131,13 +133,17 @@ impl ToolPolicy {
             .collect();
         functions.sort_by(|a, b| a.name.cmp(&b.name));
         functions.dedup_by(|a, b| a.name == b.name);
-        let version = version(tenant, tool, manifest, &granted, closed.is_some(), &limits);
+        let quota = grants.memory_quota(tenant);
+        let memory = MemoryLimits::of(quota.map(|(bytes, _)| bytes));
+        let version =
+            version(tenant, tool, manifest, &granted, closed.is_some(), (&limits, &memory));
         Self {
             inner: Arc::new(Joined {
                 tenant: tenant.clone(),
                 tool: tool.clone(),
                 version,
                 limits,
+                memory: (memory, quota.map(|(_, line)| line)),
                 manifest: manifest.clone(),
                 needs: manifest.needs.clone(),
                 granted,
@@ -159,6 +165,18 @@ impl ToolPolicy {
     #[must_use]
     pub fn limits(&self) -> &CallLimits {
         &self.inner.limits
+    }
+
+    /// What the tenant's memory buckets may hold.
+    #[must_use]
+    pub fn memory_limits(&self) -> &MemoryLimits {
+        &self.inner.memory.0
+    }
+
+    /// The denial for what does not fit into a bucket when it is to be stored.
+    #[must_use]
+    pub fn deny_memory_full(&self, scope: Scope) -> Denial {
+        self.inner.deny_memory_full(scope)
     }
 
     /// Decides one call. Allocates nothing when it permits.
@@ -187,6 +205,10 @@ impl ToolPolicy {
             request.arguments,
             limits,
         ))
+    }
+
+    pub(crate) fn joined(&self) -> &Joined {
+        &self.inner
     }
 
     /// The effect of a function, whatever is granted.

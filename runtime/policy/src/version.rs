@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use ringfence_event::{CallLimits, Digest, TenantId};
 
 use crate::{
-    Manifest, ToolFacts,
+    Manifest, MemoryLimits, ToolFacts,
     grants::Granted,
     quote::{quote, quote_all},
 };
@@ -18,7 +18,7 @@ pub(crate) fn version(
     manifest: &Manifest,
     granted: &Granted,
     closed: bool,
-    limits: &CallLimits,
+    (limits, memory): (&CallLimits, &MemoryLimits),
 ) -> Digest {
     let mut lines = manifest.asks();
     for (name, declared) in &tool.functions {
@@ -58,7 +58,7 @@ pub(crate) fn version(
     }
     lines.sort();
     let head = format!(
-        "ringfence policy 1\ntenant {tenant}\ntool {} {} {}\nclosed {closed}\nlimits {limits:?}\n",
+        "ringfence policy 1\ntenant {tenant}\ntool {} {} {}\nclosed {closed}\nlimits {limits:?}\nmemory {memory:?}\n",
         tool.name, tool.component, tool.definitions
     );
     Digest::of((head + &lines.join("\n")).as_bytes())

@@ -9,15 +9,12 @@ use crate::{
 
 /// Writes all of a batch. On an error the caller rolls back to where it was.
 pub(crate) fn batch(connection: &Connection, batch: Batch) -> Result<Committed, Error> {
-    let Batch { appends, memory, blobs, inbox_done } = batch;
+    let Batch { appends, memory, memory_limits, blobs, inbox_done } = batch;
     let mut events = vec![];
     for append in appends {
         events.extend(append_to(connection, append)?);
     }
-    let mut counters = vec![];
-    for write in &memory {
-        counters.extend(memory::write(connection, write)?);
-    }
+    let counters = memory::write_all(connection, &memory, memory_limits)?;
     for write in &blobs {
         blob::put(connection, &write.tenant, &write.bytes)?;
     }

@@ -11,6 +11,8 @@ pub struct Batch {
     pub appends: Vec<Append>,
     /// Changes of memory buckets, in order.
     pub memory: Vec<MemoryWrite>,
+    /// What the buckets that grow by this may hold; absent: anything.
+    pub memory_limits: Option<MemoryLimits>,
     /// Bytes to keep under their digest.
     pub blobs: Vec<BlobWrite>,
     /// Commands that are done with this.
@@ -85,6 +87,28 @@ pub enum MemoryChange {
     /// is no number stays: whoever adds saw one, so it was set in between, and setting it after the
     /// sum comes to the same.
     Increment(u64),
+}
+
+/// How much memory buckets may hold. Bytes are those of keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// Bytes of one bucket.
+    pub bucket_bytes: u64,
+    /// Keys of one bucket.
+    pub bucket_keys: u64,
+    /// Bytes of all buckets of a tenant.
+    pub tenant_bytes: u64,
+}
+
+/// How much a memory bucket holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUsed {
+    /// Bytes of its keys and values.
+    pub bytes: u64,
+    /// Its keys.
+    pub keys: u64,
+    /// Bytes of all buckets of its tenant.
+    pub tenant_bytes: u64,
 }
 
 /// Bytes to keep under their digest.

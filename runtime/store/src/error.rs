@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use ringfence_event::Stream;
+use ringfence_event::{Scope, Stream};
 
 /// Why the store did not do it. Cheap to clone: a group of batches can share one cause.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -54,6 +54,13 @@ pub enum Error {
     /// This tenant has no such session. Says nothing of other tenants.
     #[error("no such session")]
     NoSuchSession,
+    /// A bucket, or all of its tenant's together, would hold more than the batch allows. Nothing of
+    /// the batch was stored.
+    #[error("the memory of scope `{scope}` is full")]
+    MemoryFull {
+        /// The scope of the bucket that does not take what was written.
+        scope: Scope,
+    },
     /// The database refused.
     #[error("the database failed")]
     Database(#[source] Arc<rusqlite::Error>),
@@ -72,7 +79,13 @@ impl From<rusqlite::Error> for Error {
 impl Error {
     /// Whether only the one batch is at fault, so that others of its group can be stored.
     pub(crate) fn is_of_batch(&self) -> bool {
-        matches!(self, Self::Conflict(_) | Self::NoSuchSession | Self::Corrupt { .. })
+        matches!(
+            self,
+            Self::Conflict(_)
+                | Self::NoSuchSession
+                | Self::MemoryFull { .. }
+                | Self::Corrupt { .. }
+        )
     }
 }
 

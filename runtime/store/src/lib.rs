@@ -41,7 +41,8 @@ mod store;
 mod writer;
 
 pub use batch::{
-    Append, Batch, BlobWrite, BucketId, Committed, Fence, MemoryChange, MemoryWrite, NewEvent,
+    Append, Batch, BlobWrite, BucketId, Committed, Fence, MemoryChange, MemoryLimits, MemoryUsed,
+    MemoryWrite, NewEvent,
 };
 pub use error::{Conflict, Error};
 pub use inbox::{InboxId, Inboxed};

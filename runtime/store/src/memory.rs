@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use crate::{BucketId, Error, MemoryChange, MemoryWrite};
+use crate::{BucketId, Error, MemoryChange, MemoryLimits, MemoryUsed, MemoryWrite};
 
 /// Some of a bucket's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,17 +67,59 @@ pub(crate) fn keys(
     Ok(KeyPage { keys, cursor })
 }
 
-/// Bytes of all keys and values.
-pub(crate) fn bytes_used(connection: &Connection, bucket: &BucketId) -> Result<u64, Error> {
-    let bytes = connection
-        .prepare_cached("SELECT bytes FROM bucket WHERE tenant = ?1 AND scope = ?2 AND owner = ?3")?
-        .query_row(names(bucket), |row| row.get(0))
+/// What a bucket holds, and all of its tenant's together: totals that are kept, not counted.
+pub(crate) fn used(connection: &Connection, bucket: &BucketId) -> Result<MemoryUsed, Error> {
+    let held = connection
+        .prepare_cached(
+            "SELECT bytes, keys FROM bucket WHERE tenant = ?1 AND scope = ?2 AND owner = ?3",
+        )?
+        .query_row(names(bucket), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    Ok(bytes.unwrap_or(0))
+    let tenant_bytes = connection
+        .prepare_cached("SELECT bytes FROM memory_total WHERE tenant = ?1")?
+        .query_row([bucket.tenant.as_str()], |row| row.get(0))
+        .optional()?;
+    let (bytes, keys) = held.unwrap_or((0, 0));
+    Ok(MemoryUsed { bytes, keys, tenant_bytes: tenant_bytes.unwrap_or(0) })
+}
+
+/// Makes all changes of a batch; the new values of counters. What grows must fit when all is done:
+/// two batches that each looked before are held against the limits here, one after the other.
+pub(crate) fn write_all(
+    connection: &Connection,
+    writes: &[MemoryWrite],
+    limits: Option<MemoryLimits>,
+) -> Result<Vec<u64>, Error> {
+    let mut before: Vec<(&BucketId, MemoryUsed)> = vec![];
+    if limits.is_some() {
+        for MemoryWrite { bucket, .. } in writes {
+            if before.iter().all(|(known, _)| *known != bucket) {
+                before.push((bucket, used(connection, bucket)?));
+            }
+        }
+    }
+    let mut counters = vec![];
+    for change in writes {
+        counters.extend(write(connection, change)?);
+    }
+    let Some(limits) = limits else { return Ok(counters) };
+    for (bucket, before) in before {
+        let after = used(connection, bucket)?;
+        let full = [
+            (before.bytes, after.bytes, limits.bucket_bytes),
+            (before.keys, after.keys, limits.bucket_keys),
+            (before.tenant_bytes, after.tenant_bytes, limits.tenant_bytes),
+        ];
+        // What holds more than it may since the limit was lowered can still be emptied.
+        if full.iter().any(|(before, after, limit)| after > before && after > limit) {
+            return Err(Error::MemoryFull { scope: bucket.scope });
+        }
+    }
+    Ok(counters)
 }
 
 /// Makes one change; the new value of a counter.
-pub(crate) fn write(connection: &Connection, write: &MemoryWrite) -> Result<Option<u64>, Error> {
+fn write(connection: &Connection, write: &MemoryWrite) -> Result<Option<u64>, Error> {
     let MemoryWrite { bucket, key, change } = write;
     match change {
         MemoryChange::Set(value) => set(connection, bucket, key, value).map(|()| None),
@@ -105,7 +147,8 @@ fn set(connection: &Connection, bucket: &BucketId, key: &str, value: &[u8]) -> R
         )?
         .execute((tenant, scope, owner, key, value))?;
     let after = (key.len() + value.len()) as i64;
-    count(connection, bucket, after - before)
+    let keys = i64::from(before.is_none());
+    count(connection, bucket, after - before.unwrap_or(0), keys)
 }
 
 fn delete(connection: &Connection, bucket: &BucketId, key: &str) -> Result<(), Error> {
@@ -116,11 +159,18 @@ fn delete(connection: &Connection, bucket: &BucketId, key: &str) -> Result<(), E
             "DELETE FROM memory WHERE tenant = ?1 AND scope = ?2 AND owner = ?3 AND key = ?4",
         )?
         .execute((tenant, scope, owner, key))?;
-    count(connection, bucket, -before)
+    match before {
+        Some(before) => count(connection, bucket, -before, -1),
+        None => Ok(()),
+    }
 }
 
-/// What an entry takes now; 0 if it is not there.
-fn size(connection: &Connection, bucket: &BucketId, key: &str) -> Result<i64, Error> {
+/// What an entry takes, its key included.
+pub(crate) fn size(
+    connection: &Connection,
+    bucket: &BucketId,
+    key: &str,
+) -> Result<Option<i64>, Error> {
     let (tenant, scope, owner) = names(bucket);
     let size = connection
         .prepare_cached(
@@ -129,16 +179,22 @@ fn size(connection: &Connection, bucket: &BucketId, key: &str) -> Result<i64, Er
         )?
         .query_row((tenant, scope, owner, key), |row| row.get(0))
         .optional()?;
-    Ok(size.unwrap_or(0))
+    Ok(size)
 }
 
-fn count(connection: &Connection, bucket: &BucketId, bytes: i64) -> Result<(), Error> {
+fn count(connection: &Connection, bucket: &BucketId, bytes: i64, keys: i64) -> Result<(), Error> {
     let (tenant, scope, owner) = names(bucket);
     connection
         .prepare_cached(
-            "INSERT INTO bucket (tenant, scope, owner, bytes) VALUES (?1, ?2, ?3, ?4)
+            "INSERT INTO bucket (tenant, scope, owner, bytes, keys) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes, keys = keys + excluded.keys",
+        )?
+        .execute((tenant, scope, owner, bytes, keys))?;
+    connection
+        .prepare_cached(
+            "INSERT INTO memory_total (tenant, bytes) VALUES (?1, ?2)
              ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes",
         )?
-        .execute((tenant, scope, owner, bytes))?;
+        .execute((tenant, bytes))?;
     Ok(())
 }

@@ -22,7 +22,7 @@ use rusqlite::{Connection, ErrorCode::NotADatabase, OpenFlags, config::DbConfig}
 use crate::Error;
 
 /// The version of the tables that this code writes. A store of a newer one is refused.
-pub const STORE_FORMAT: u32 = 1;
+pub const STORE_FORMAT: u32 = 2;
 
 /// `RFNC`, in the header of the file.
 const APPLICATION_ID: u32 = 0x5246_4e43;
@@ -69,17 +69,55 @@ const TABLES: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE bucket (
         tenant TEXT NOT NULL, scope TEXT NOT NULL, owner TEXT NOT NULL, bytes INTEGER NOT NULL,
+        keys INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (tenant, scope, owner)
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE memory_total (
+        tenant TEXT NOT NULL PRIMARY KEY, bytes INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// From format 1, which counted the bytes of each bucket and nothing else.
+const TO_FORMAT_2: &str = "
+    ALTER TABLE bucket ADD COLUMN keys INTEGER NOT NULL DEFAULT 0;
+    UPDATE bucket SET keys = (
+        SELECT count(*) FROM memory WHERE memory.tenant = bucket.tenant
+        AND memory.scope = bucket.scope AND memory.owner = bucket.owner
+    );
+    CREATE TABLE memory_total (
+        tenant TEXT NOT NULL PRIMARY KEY, bytes INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO memory_total (tenant, bytes) SELECT tenant, sum(bytes) FROM bucket GROUP BY tenant;
 ";
 
 /// A connection to the store at `path`, which is made if there is none.
 pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
-    if !header_is_known(path)? {
-        make(path)?;
-        header_is_known(path)?;
+    let found = match format(path)? {
+        Some(found) => found,
+        None => {
+            make(path)?;
+            format(path)?.unwrap_or(STORE_FORMAT)
+        }
+    };
+    let connection = connect(path)?;
+    if found < STORE_FORMAT {
+        upgrade(&connection)?;
     }
-    connect(path)
+    Ok(connection)
+}
+
+/// Brings the tables of an earlier version up to this one's, whole or not at all. Another process
+/// may have done it meanwhile; the file's header tells only later.
+fn upgrade(connection: &Connection) -> Result<(), Error> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found < 2 {
+        connection.execute_batch(TO_FORMAT_2)?;
+    }
+    connection.execute_batch(&format!("PRAGMA user_version = {STORE_FORMAT}; COMMIT"))?;
+    // An earlier version looks at the header in the file itself, and must find this one there.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    Ok(())
 }
 
 /// A connection to a store that is there.
@@ -105,13 +143,13 @@ fn check_format(path: &Path, found: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether there is a store at `path` that this version can read. Looks at the file alone, as it
-/// lies there: nothing is put beside a store that is not for us to touch. SQLite does the looking,
+/// The format of the store at `path`, if there is one and this version can read it. Looks at the
+/// file alone, as it lies there: nothing is put beside a store that is not for us to touch. SQLite does the looking,
 /// since whoever else opens and closes the file takes the locks of this process's stores with it.
-fn header_is_known(path: &Path) -> Result<bool, Error> {
+fn format(path: &Path) -> Result<Option<u32>, Error> {
     if let Err(error) = fs::metadata(path) {
         return match error.kind() {
-            io::ErrorKind::NotFound => Ok(false),
+            io::ErrorKind::NotFound => Ok(None),
             _ => Err(broken(path, error)),
         };
     }
@@ -130,7 +168,7 @@ fn header_is_known(path: &Path) -> Result<bool, Error> {
     if application != APPLICATION_ID {
         return Err(Error::NotAStore { path: path.to_owned() });
     }
-    check_format(path, found).map(|()| true)
+    check_format(path, found).map(|()| Some(found))
 }
 
 /// A file as a URI that opens it without its log. https://www.sqlite.org/uri.html

@@ -152,7 +152,7 @@ where
     })
 }
 
-/// The user's session whose id begins like this.
+/// The session of one user whose id begins like this.
 pub(crate) fn resolve(
     connection: &Connection,
     tenant: &TenantId,
@@ -165,11 +165,11 @@ pub(crate) fn resolve(
     }
     // `g` stands behind every hexadecimal digit.
     let mut statement = connection.prepare_cached(
-        "SELECT id FROM session WHERE tenant = ?1 AND id >= ?2 AND id < ?2 || 'g' AND user = ?3
+        "SELECT id FROM session WHERE tenant = ?1 AND user = ?2 AND id >= ?3 AND id < ?3 || 'g'
          ORDER BY id LIMIT ?4",
     )?;
-    let given = (tenant.as_str(), prefix, user.as_str(), AMBIGUOUS_MAX);
-    let rows = statement.query_map(given, |row| parsed::<SessionId>(row, 0))?;
+    let names = (tenant.as_str(), user.as_str(), prefix, AMBIGUOUS_MAX);
+    let rows = statement.query_map(names, |row| parsed::<SessionId>(row, 0))?;
     let mut found = rows.collect::<Result<Vec<_>, _>>()?;
     Ok(match (found.pop(), found.is_empty()) {
         (None, _) => Resolved::None,

@@ -10,8 +10,8 @@ use ringfence_event::{Digest, Event, SessionId, Stream, TenantId, Timestamp, Use
 use rusqlite::Connection;
 
 use crate::{
-    Batch, BucketId, Committed, Error, Fence, InboxId, Inboxed, KeyPage, Resolved, SessionSummary,
-    append, blob, inbox, journal, memory, open, session, writer::Writer,
+    Batch, BucketId, Committed, Error, Fence, InboxId, Inboxed, KeyPage, MemoryUsed, Resolved,
+    SessionSummary, append, blob, inbox, journal, memory, open, session, writer::Writer,
 };
 
 /// Everything durable, in one file. Writes go through one thread and are answered when they are
@@ -165,8 +165,8 @@ impl Store {
         session::get(&self.reader(), tenant, id)
     }
 
-    /// The session of one user of a tenant whose id begins like this. Sessions of others are as if
-    /// they were not there.
+    /// The session of one user whose id begins like this. Whether others have such a one makes no
+    /// difference.
     ///
     /// # Errors
     /// When the database fails.
@@ -216,12 +216,20 @@ impl Store {
         memory::keys(&self.reader(), bucket, cursor, limit)
     }
 
-    /// The bytes that a bucket's keys and values take.
+    /// How much a bucket holds, and all of its tenant's together.
     ///
     /// # Errors
     /// When the database fails.
-    pub fn memory_bytes_used(&self, bucket: &BucketId) -> Result<u64, Error> {
-        memory::bytes_used(&self.reader(), bucket)
+    pub fn memory_used(&self, bucket: &BucketId) -> Result<MemoryUsed, Error> {
+        memory::used(&self.reader(), bucket)
+    }
+
+    /// The bytes that an entry takes, its key included.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn memory_size(&self, bucket: &BucketId, key: &str) -> Result<Option<u64>, Error> {
+        Ok(memory::size(&self.reader(), bucket, key)?.map(i64::unsigned_abs))
     }
 
     async fn write<T: Send + 'static>(

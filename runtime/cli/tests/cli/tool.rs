@@ -105,9 +105,73 @@ fn checking_tells_what_is_strange_and_strictly_what_is_wrong() {
          [needs.memory.tenant]\naccess = \"write\"\n",
     );
     assert_snapshot!("useless", scene.run(&["tool", "check", "hello"]).expect(0).shown);
+    scene.tool(
+        "files",
+        "files",
+        "[needs.fs.etc]\naccess = \"read\"\n[needs.config]\nkeys = [\"base-url\"]\n",
+    );
+    assert_snapshot!("effects", scene.run(&["tool", "check", "files"]).expect(0).shown);
+    scene.tool("search", "search", "[needs.fs.workspace]\naccess = \"write\"\n");
+    let search = scene.run(&["tool", "check", "search"]).expect(0);
+    assert!(search.out.contains("and none of its functions may"), "{}", search.out);
+
     scene.tool("hello", "hello", "");
     scene.run(&["tool", "add", "hello"]).expect(0);
     let fine = scene.run(&["tool", "check", "hello", "--strict"]).expect(0);
     assert_eq!(fine.out, "accepted: yes\nhello: 0 errors, 0 warnings\n");
     scene.run(&["tool", "check", "absent"]).expect(2);
+}
+
+/// The other side of a need: what an operator gives beyond it, or too much of.
+#[test]
+fn checking_looks_at_the_grants_too() {
+    let scene = Scene::new();
+    scene.tool(
+        "files",
+        "files",
+        "[needs.fs.workspace]\naccess = \"read\"\n[needs.memory.user]\naccess = \"read\"\n\
+         [needs.http.\"https://a.example\"]\n",
+    );
+    let home = scene.work();
+    let home = home.parent().unwrap().join("home");
+    scene.file(
+        "ringfence.toml",
+        &format!(
+            "[grant-set.wide]\nhttp = [\"https://*\"]\n\
+             [tenant.acme.tool.files]\nuse = [\"wide\"]\ndigest = \"sha256:{}\"\n\
+             functions = [\"read\", \"absent\"]\nfs.workspace = {{ path = \"/\", access = \"write\" }}\n\
+             fs.extra = {{ path = \"{}\" }}\nmemory.user = \"write\"\nmemory.tenant = \"read\"\n\
+             config.base-url = \"x\"\nhttp = [\"https://b.example\"]\n\
+             [tenant.other.tool.files]\nfs.workspace = {{ path = \"data\" }}\n",
+            "0".repeat(64),
+            home.display()
+        ),
+    );
+    let acme = ["tool", "check", "files", "--tenant", "acme"];
+    assert_snapshot!("grants", scene.run(&acme).expect(0).shown);
+    scene.run(&[&acme[..], &["--strict"]].concat()).expect(2);
+    // One tenant's mistakes are not told of another's.
+    let other = scene.run(&["tool", "check", "files", "--tenant", "other"]).expect(0);
+    assert!(!other.out.contains("acme") && !other.out.contains("grant-set"), "{}", other.out);
+    let all = scene.run(&["tool", "check", "files"]).expect(0);
+    assert!(all.out.contains("[tenant.acme.tool.files]"), "{}", all.out);
+}
+
+/// X7: an update that asks for more is refused until somebody accepts it, and what is more is told
+/// apart from what only changed. Nothing opens the environment.
+#[test]
+fn x7_what_an_update_asks_beyond_is_shown() {
+    let scene = Scene::new();
+    scene.file("ringfence.toml", "[tenant.local.tool.files]\n");
+    let tool = |more: &str| scene.tool("files", "files", more);
+    tool("[needs.fs.workspace]\naccess = \"read\"\n");
+    scene.run(&["tool", "add", "files"]).expect(0);
+    tool("[needs.fs.workspace]\naccess = \"write\"\n[needs.http.\"*\"]\n");
+    assert_snapshot!("wider", scene.run(&["tool", "add", "files"]).expect(2).shown);
+    scene.run(&["call", "files", "list", "{}"]).expect(2).says("asks to do more than was accepted");
+    tool("[needs.fs.workspace]\naccess = \"read\"\nreason = \"another reason\"\n");
+    let same = scene.run(&["tool", "add", "files"]).expect(2);
+    assert!(!same.err.contains("asks to do more"), "{}", same.err);
+    tool("[needs.env]\npass = [\"HOME\"]\n");
+    scene.run(&["tool", "add", "files"]).expect(2).says("unknown key `env`");
 }

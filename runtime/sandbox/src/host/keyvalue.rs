@@ -67,14 +67,25 @@ impl store::HostBucket for State {
         })
     }
 
-    fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> Result<Answer<()>> {
+    async fn set(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+        value: Vec<u8>,
+    ) -> Result<Answer<()>> {
         let scope = self.scope(&bucket)?;
-        answer(self.memory().and_then(|memory| memory.set(scope, &key, value)))
+        answer(match self.memory() {
+            Ok(memory) => memory.set(scope, &key, value).await,
+            Err(error) => Err(error),
+        })
     }
 
-    fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Result<Answer<()>> {
+    async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Result<Answer<()>> {
         let scope = self.scope(&bucket)?;
-        answer(self.memory().and_then(|memory| memory.delete(scope, &key)))
+        answer(match self.memory() {
+            Ok(memory) => memory.delete(scope, &key).await,
+            Err(error) => Err(error),
+        })
     }
 
     async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> Result<Answer<bool>> {
@@ -170,22 +181,31 @@ impl batch::Host for State {
         Ok(Ok(found))
     }
 
-    fn set_many(
+    async fn set_many(
         &mut self,
         bucket: Resource<Bucket>,
         pairs: Vec<(String, Vec<u8>)>,
     ) -> Result<Answer<()>> {
-        let scope = self.scope(&bucket)?;
-        let set_all = |memory: Arc<Memory>| {
-            pairs.into_iter().try_for_each(|(key, value)| memory.set(scope, &key, value))
-        };
-        answer(self.memory().and_then(set_all))
+        for (key, value) in pairs {
+            let bucket = Resource::new_borrow(bucket.rep());
+            if let Err(error) = store::HostBucket::set(self, bucket, key, value).await? {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
     }
 
-    fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Result<Answer<()>> {
-        let scope = self.scope(&bucket)?;
-        let delete_all =
-            |memory: Arc<Memory>| keys.iter().try_for_each(|key| memory.delete(scope, key));
-        answer(self.memory().and_then(delete_all))
+    async fn delete_many(
+        &mut self,
+        bucket: Resource<Bucket>,
+        keys: Vec<String>,
+    ) -> Result<Answer<()>> {
+        for key in keys {
+            let bucket = Resource::new_borrow(bucket.rep());
+            if let Err(error) = store::HostBucket::delete(self, bucket, key).await? {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
     }
 }

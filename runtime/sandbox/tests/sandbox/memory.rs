@@ -1,7 +1,7 @@
 //! Memory buckets: seen by the call at once, by others only when it ended by itself.
 
 use ringfence_capability::memory::Change;
-use ringfence_event::{Effect, Limit, Outcome, Scope};
+use ringfence_event::{DenialCode, Effect, Limit, Outcome, Scope};
 use ringfence_sandbox::Ended;
 use ringfence_tests::{Scene, text};
 use serde_json::{Value, json};
@@ -124,5 +124,72 @@ async fn writes_stand_only_if_the_tool_ended_the_call() {
             ((Scope::User, "gone".to_owned()), Change::Delete),
         ];
         assert_eq!(written, if kept { expected.to_vec() } else { vec![] }, "{end}");
+    }
+}
+
+/// What a bucket and the tenant may hold is checked with every act, over what this call has written
+/// itself; what does not fit is told to the guest, and is on record with the line that bounds it.
+#[tokio::test]
+async fn what_does_not_fit_is_refused_before_it_lands() {
+    // A quarter for one bucket: 512 bytes, and two keys.
+    let quota = "[tenant.local.quota]\nmemory = \"2KiB\"";
+    let scene = || {
+        let scene = Scene::new(Effect::Unsafe)
+            .needs("[needs.memory.user]\naccess = \"write\"\n[needs.memory.tenant]\naccess = \"write\"")
+            .grants("memory.user = \"write\"\nmemory.tenant = \"write\"")
+            .grants(quota);
+        scene.stored.0.lock().unwrap().insert((Scope::User, "a".into()), vec![b'x'; 99]);
+        scene
+    };
+    let full = "error: memory: the memory is full";
+    for (tried, said) in [
+        (json!([{ "fill": ["b", 411] }]), "set".to_owned()),
+        (json!([{ "fill": ["b", 412] }]), full.to_owned()),
+        // Its own writes count, and what they replace does not.
+        (json!([{ "fill": ["b", 300] }, { "fill": ["a", 300] }]), format!("set; {full}")),
+        (json!([{ "fill": ["b", 300] }, { "fill": ["b", 411] }]), "set; set".to_owned()),
+        (json!([{ "delete": "a" }, { "fill": ["b", 511] }]), "deleted; set".to_owned()),
+        (
+            json!([{ "fill": ["b", 411] }, { "increment": ["a", 1] }]),
+            "set; error: memory: the value is not a number".to_owned(),
+        ),
+        // Keys.
+        (json!([{ "fill": ["b", 0] }, { "fill": ["c", 0] }]), format!("set; {full}")),
+        (json!([{ "fill": ["b", 0] }, { "increment": ["c", 1] }]), format!("set; {full}")),
+        (
+            json!([{ "fill": ["b", 0] }, { "delete": "a" }, { "fill": ["c", 0] }]),
+            "set; deleted; set".to_owned(),
+        ),
+    ] {
+        let ended = acts(&scene(), tried.clone(), "return").await;
+        assert_eq!(text(&ended), said, "{tried}");
+        let refused = said.contains(full);
+        assert_eq!(ended.denials.len(), usize::from(refused), "{ended:?}");
+        if refused {
+            let denial = &ended.denials[0];
+            assert_eq!(denial.code, DenialCode::QuotaFull);
+            let line = &denial.remedies[0];
+            assert_eq!(
+                (line.table.as_str(), line.allow.as_str()),
+                ("[tenant.local.quota]", "memory = \"…\"")
+            );
+            assert_eq!(line.line, Some(5), "{line}");
+        }
+    }
+    // All of the tenant's together: others have left 29 bytes.
+    let scene = scene();
+    for scope in [Scope::Session, Scope::Agent, Scope::Tenant] {
+        scene.stored.0.lock().unwrap().insert((scope, "k".into()), vec![b'x'; 639]);
+    }
+    let ended = acts(&scene, json!([{ "fill": ["b", 27] }, { "fill": ["b", 28] }]), "return").await;
+    assert_eq!(text(&ended), format!("set; {full}"));
+    // Without a quota the built-in one: far more than notes take.
+    let generous = Scene::new(Effect::Unsafe)
+        .needs("[needs.memory.user]\naccess = \"write\"")
+        .grants("memory.user = \"write\"\nlimits.storage = \"64MiB\"\nlimits.lift = \"64MiB\"");
+    let most = 16 << 20;
+    for (bytes, said) in [(most - 1, "set"), (most, full)] {
+        let ended = acts(&generous, json!([{ "fill": ["b", bytes] }]), "return").await;
+        assert_eq!(text(&ended), said, "{bytes}");
     }
 }

@@ -97,6 +97,38 @@ fn what_is_not_for_this_version_is_not_touched() {
     check("empty", &Vec::clear, &is_none);
 }
 
+/// What the first format did not count is counted once, by whoever opens it first.
+#[test]
+fn an_earlier_format_is_brought_up_to_this_one() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("ringfence.db");
+    drop(Store::open(&path).unwrap());
+    let old = rusqlite::Connection::open(&path).unwrap();
+    old.execute_batch(
+        "DROP TABLE memory_total; ALTER TABLE bucket DROP COLUMN keys;
+         INSERT INTO memory VALUES ('a', 'user', 'ann', 'k', x'0102'), ('a', 'user', 'ann', 'l', x''),
+             ('a', 'user', 'bob', 'k', x'01'), ('b', 'user', 'ann', 'k', x'');
+         INSERT INTO bucket VALUES ('a', 'user', 'ann', 4), ('a', 'user', 'bob', 2), ('b', 'user', 'ann', 1);
+         PRAGMA user_version = 1; PRAGMA wal_checkpoint(TRUNCATE);",
+    )
+    .unwrap();
+    drop(old);
+    assert_eq!(fs::read(&path).unwrap()[63], 1);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| Store::open(&path).unwrap());
+        }
+    });
+    assert_eq!(fs::read(&path).unwrap()[63], STORE_FORMAT as u8, "an earlier version sees it");
+    let store = Store::open(&path).unwrap();
+    for (of, owner, held) in
+        [("a", "ann", [4, 2, 6]), ("a", "bob", [2, 1, 6]), ("b", "ann", [1, 1, 1])]
+    {
+        let used = store.memory_used(&kit::bucket(of, owner)).unwrap();
+        assert_eq!([used.bytes, used.keys, used.tenant_bytes], held, "{of} {owner}");
+    }
+}
+
 #[test]
 fn a_newer_format_is_seen_before_it_reached_the_file() {
     let home = tempfile::tempdir().unwrap();

@@ -6,8 +6,8 @@ use ringfence_event::{
     UserId,
 };
 use ringfence_store::{
-    Append, Batch, BlobWrite, BucketId, Conflict, Error, MemoryChange, MemoryWrite, NewEvent,
-    Resolved, Store,
+    Append, Batch, BlobWrite, BucketId, Conflict, Error, MemoryChange, MemoryLimits, MemoryWrite,
+    NewEvent, Resolved, Store,
 };
 
 pub(crate) fn id(byte: u8) -> SessionId {
@@ -60,6 +60,7 @@ pub(crate) async fn check_all(mut fresh: impl FnMut() -> Store) {
     a_newer_claim_fences_the_older(&fresh()).await;
     batches_together_fail_apart(&fresh()).await;
     memory_changes_with_its_events(&fresh()).await;
+    full_memory_takes_nothing_more(&fresh()).await;
     keys_come_in_pages(&fresh()).await;
     blobs_are_kept_by_digest(&fresh()).await;
     tenants_are_apart(&fresh()).await;
@@ -197,7 +198,7 @@ async fn memory_changes_with_its_events(store: &Store) {
     let add = |key: &str, by| write(&mine, key, MemoryChange::Increment(by));
     commit(vec![set("a", "12345"), set("b", "x"), set("b", "xyz")], Some(0)).await.unwrap();
     assert_eq!(store.memory_get(&mine, "b").unwrap().unwrap(), b"xyz");
-    assert_eq!(store.memory_bytes_used(&mine).unwrap(), 10);
+    assert_eq!(used(store, &mine), [10, 2, 10]);
 
     conflict(commit(vec![set("a", "lost")], Some(0)).await);
     let counted = commit(vec![add("n", 5), add("n", 7), add("b", 1)], None).await.unwrap();
@@ -212,7 +213,61 @@ async fn memory_changes_with_its_events(store: &Store) {
     let delete = |key| write(&mine, key, MemoryChange::Delete);
     commit(vec![delete("a"), delete("n"), delete("never")], None).await.unwrap();
     assert!(!store.memory_exists(&mine, "a").unwrap() && store.memory_exists(&mine, "b").unwrap());
-    assert_eq!(store.memory_bytes_used(&mine).unwrap(), 4);
+    assert_eq!(used(store, &mine), [4, 1, 4]);
+}
+
+/// Bytes and keys of a bucket, and the bytes of its tenant.
+fn used(store: &Store, bucket: &BucketId) -> [u64; 3] {
+    let used = store.memory_used(bucket).unwrap();
+    [used.bytes, used.keys, used.tenant_bytes]
+}
+
+async fn full_memory_takes_nothing_more(store: &Store) {
+    let (mine, yours, other) = (bucket("a", "ann"), bucket("a", "bob"), bucket("b", "ann"));
+    let limits = MemoryLimits { bucket_bytes: 10, bucket_keys: 3, tenant_bytes: 15 };
+    let commit = |memory: Vec<MemoryWrite>, memory_limits| {
+        let appends = vec![append(&tenant("a"), &id(1), vec![said("x")])];
+        store.commit(Batch { appends, memory, memory_limits, ..Batch::default() })
+    };
+    let set = |bucket: &BucketId, key: &str, bytes: usize| {
+        write(bucket, key, MemoryChange::Set(vec![b'x'; bytes]))
+    };
+    let delete = |bucket: &BucketId, key: &str| write(bucket, key, MemoryChange::Delete);
+    commit(vec![set(&mine, "a", 8), set(&mine, "b", 0)], Some(limits)).await.unwrap();
+    let seq = |n| (n, store.last_seq(&tenant("a"), &Stream::Session(id(1))).unwrap());
+    for (memory, held) in [
+        // One byte more in the bucket; one more key; one more of the tenant.
+        (vec![set(&mine, "b", 1)], [10, 2, 10]),
+        (vec![set(&mine, "a", 0), set(&mine, "c", 0), set(&mine, "d", 0)], [10, 2, 10]),
+        (vec![set(&yours, "a", 5)], [10, 2, 10]),
+        (vec![delete(&mine, "b"), set(&yours, "a", 6)], [10, 2, 10]),
+    ] {
+        let refused = commit(memory, Some(limits)).await;
+        assert!(matches!(refused, Err(Error::MemoryFull { .. })), "{refused:?}");
+        assert_eq!(used(store, &mine), held);
+        let (found, stands) = seq(1);
+        assert_eq!(found, stands, "nothing of the batch is stored");
+    }
+    // What fits in the end fits, whatever is in between.
+    commit(vec![set(&mine, "b", 9), set(&mine, "a", 0), delete(&mine, "b")], Some(limits))
+        .await
+        .unwrap();
+    assert_eq!(used(store, &mine), [1, 1, 1]);
+    commit(vec![set(&mine, "a", 9)], Some(limits)).await.unwrap();
+    // Two that each looked before: one of them is first.
+    let race = [set(&yours, "one", 2), set(&yours, "two", 2)]
+        .map(|write| commit(vec![write], Some(limits)));
+    let results = join_all(race.into_iter()).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    // Another tenant has its own, and a lowered limit takes what does not grow.
+    let appends = vec![append(&tenant("b"), &id(2), vec![said("x")])];
+    let memory = vec![set(&other, "a", 9)];
+    let batch = Batch { appends, memory, memory_limits: Some(limits), ..Batch::default() };
+    store.commit(batch).await.unwrap();
+    assert_eq!(used(store, &other), [10, 1, 10]);
+    let lower = MemoryLimits { bucket_bytes: 2, bucket_keys: 0, tenant_bytes: 2 };
+    commit(vec![set(&mine, "a", 8)], Some(lower)).await.unwrap();
+    assert!(commit(vec![set(&mine, "a", 9)], Some(lower)).await.is_err());
 }
 
 async fn keys_come_in_pages(store: &Store) {

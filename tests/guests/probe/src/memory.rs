@@ -24,6 +24,8 @@ enum Act {
     Exists(String),
     List,
     GetMany(Vec<String>),
+    /// Says it in the log.
+    Say(String),
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
@@ -73,6 +75,10 @@ fn one(bucket: &buckets::Bucket, act: &Act) -> std::result::Result<String, bucke
         Act::List => {
             let keys: std::result::Result<Vec<String>, _> = bucket.list_keys().collect();
             keys?.join(",")
+        }
+        Act::Say(text) => {
+            ringfence_sdk::log::info(text);
+            "said".to_owned()
         }
         Act::GetMany(keys) => {
             bucket.get_many(keys)?.into_iter().map(text).collect::<Vec<_>>().join(",")
