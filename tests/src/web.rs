@@ -104,6 +104,7 @@ fn answer(mut stream: &TcpStream, seen: &Mutex<Vec<Request>>) -> Option<()> {
     request.body = String::from_utf8_lossy(&body).into_owned();
     let path = request.line.split(' ').nth(1).unwrap_or_default().to_owned();
     seen.lock().unwrap().push(request.clone());
+    let large = if path == "/large" { "large".repeat(200_000) } else { String::new() };
     let (status, headers, body) = match path.as_str() {
         "/redirect" => ("302 Found", "location: /hello\r\n", ""),
         "/echo" => ("200 OK", "", request.body.as_str()),
@@ -132,6 +133,7 @@ fn answer(mut stream: &TcpStream, seen: &Mutex<Vec<Request>>) -> Option<()> {
                 .ok()?;
             return Some(());
         }
+        "/large" => ("200 OK", "content-type: text/plain\r\n", large.as_str()),
         _ => ("200 OK", "", "hello"),
     };
     let length = body.len();

@@ -18,6 +18,7 @@ fn wasi_kind(errno: i32) -> Option<ErrorKind> {
         10 => ErrorKind::ResourceBusy,
         19 => ErrorKind::QuotaExceeded,
         22 => ErrorKind::FileTooLarge,
+        25 => ErrorKind::InvalidData,
         31 => ErrorKind::IsADirectory,
         37 => ErrorKind::InvalidFilename,
         51 => ErrorKind::StorageFull,

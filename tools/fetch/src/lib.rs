@@ -6,7 +6,8 @@ mod address;
 mod markdown;
 mod page;
 
-use ringfence_sdk::http::{self, Response};
+use ringfence_sdk::context;
+use ringfence_sdk::http::{self, Body, Response};
 use ringfence_sdk::prelude::*;
 use url::Url;
 
@@ -17,6 +18,9 @@ const REDIRECTS_MAX: usize = 5;
 
 /// A page longer than this is no page to read. What comes after it is not even received.
 const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// How much is received between two words of progress: a large page says some, a small one none.
+const PROGRESS_BYTES: usize = 256 * 1024;
 
 /// About as much as a model can use of one page.
 const TEXT_CHARS_MAX: usize = 200_000;
@@ -63,15 +67,37 @@ fn get(args: Get) -> Result<String> {
             "`{url}` came compressed as `{coding}`, which nobody asked for"
         )));
     }
-    let (body, cut) = response.body.up_to(BODY_BYTES_MAX)?;
+    let length = response.headers.get("content-length").and_then(|length| length.parse().ok());
+    let (body, cut) = received(response.body, length)?;
     let page = Page::read(&url, &content_type, &body, args.raw)?;
     Ok(page.show(args.start, args.chars_max.min(TEXT_CHARS_MAX), cut))
+}
+
+/// The body as far as a page goes, and whether more would follow.
+fn received(mut body: Body, length: Option<u64>) -> Result<(Vec<u8>, bool)> {
+    let mut bytes = Vec::new();
+    let mut told = 0;
+    while let Some(chunk) = body.chunk()? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > BODY_BYTES_MAX {
+            bytes.truncate(BODY_BYTES_MAX);
+            return Ok((bytes, true));
+        }
+        if bytes.len() / PROGRESS_BYTES > told {
+            told = bytes.len() / PROGRESS_BYTES;
+            context::progress_with(bytes.len() as u64, length, "bytes received");
+        }
+    }
+    Ok((bytes, false))
 }
 
 /// The first response that is no redirect, and where it came from.
 fn follow(mut url: Url) -> Result<(Url, Response)> {
     let mut redirects = 0;
     loop {
+        // Said before the wait: how long that is, the other side decides.
+        let asked = format!("asking {}", url.host_str().unwrap_or_default());
+        context::progress_with(redirects as u64, None, &asked);
         let response = http::get(url.as_str())
             .header("accept", ACCEPT)
             .header("user-agent", USER_AGENT)

@@ -2,14 +2,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use ringfence_sdk::prelude::*;
 use ringfence_sdk::{resolve, roots};
 
-use crate::fault::fault;
-use crate::tree;
+use crate::tree::{Tree, unread};
 
 /// More than a model wants to read at once.
 const ENTRIES_MAX: usize = 1_000;
@@ -37,7 +35,8 @@ fn entries_max() -> usize {
 }
 
 /// Lists a folder, one entry a line with its path inside the folder: a folder ends with `/`, a link
-/// with `@`, a file is followed by its size in bytes. Without a path it lists the roots.
+/// with `@`, a file is followed by its size in bytes. Without a path it lists the roots. What cannot
+/// be read is named at the end.
 #[tool(effect = "read")]
 pub(crate) fn list(args: List) -> Result<String> {
     let folders = match &args.path {
@@ -53,39 +52,42 @@ pub(crate) fn list(args: List) -> Result<String> {
 
 fn listing_of(folder: &Path, depth: usize, entries_max: usize) -> Result<String> {
     let mut listing = format!("{}:\n", folder.display());
+    let tree = Tree { root: folder, folder, depth_max: depth, hidden: true, ignored: true };
     let mut count = 0;
-    let walked = tree::walk(
-        folder,
-        depth,
-        |_| true,
-        |entry| {
-            if count == entries_max {
-                let _ = writeln!(
-                    listing,
-                    "[truncated after {entries_max} entries: list a folder below, or fewer levels]"
-                );
-                return ControlFlow::Break(());
+    let mut missed = Vec::new();
+    for entry in tree.entries(|_, _| true)? {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(reason) => {
+                missed.push(reason);
+                continue;
             }
-            count += 1;
-            let path = entry.path.strip_prefix(folder).unwrap_or(&entry.path).display();
-            // Writing to a string cannot fail.
-            let _ = if entry.kind.is_dir() {
-                writeln!(listing, "{path}/")
-            } else if entry.kind.is_symlink() {
-                writeln!(listing, "{path}@")
-            } else {
-                match fs::metadata(&entry.path) {
-                    Ok(metadata) => writeln!(listing, "{path} {}", metadata.len()),
-                    Err(error) => writeln!(listing, "{path} [size unknown: {error}]"),
-                }
-            };
-            ControlFlow::Continue(())
-        },
-    );
-    walked.map_err(|(path, error)| fault(&path, error).at("/path"))?;
-    if count == 0 {
+        };
+        if count == entries_max {
+            let _ = writeln!(
+                listing,
+                "[truncated after {entries_max} entries: list a folder below, or fewer levels]"
+            );
+            break;
+        }
+        count += 1;
+        let path = entry.path.display();
+        // Writing to a string cannot fail.
+        let _ = if entry.is_dir {
+            writeln!(listing, "{path}/")
+        } else if entry.is_link {
+            writeln!(listing, "{path}@")
+        } else {
+            match fs::symlink_metadata(folder.join(&entry.path)) {
+                Ok(metadata) => writeln!(listing, "{path} {}", metadata.len()),
+                Err(error) => writeln!(listing, "{path} [size unknown: {error}]"),
+            }
+        };
+    }
+    if count == 0 && missed.is_empty() {
         listing.push_str("[empty]\n");
     }
+    listing.push_str(&unread(&missed));
     Ok(listing)
 }
 

@@ -8,7 +8,7 @@ mod tree;
 use std::path::Path;
 
 use ringfence_sdk::prelude::*;
-use ringfence_sdk::{resolve, roots};
+use ringfence_sdk::{context, resolve, roots};
 
 use crate::report::{Report, Room};
 use crate::scan::Scanner;
@@ -25,6 +25,9 @@ const BYTES_MAX: usize = 256 * 1024;
 
 /// Beyond this it is easier to read the file.
 const CONTEXT_MAX: usize = 20;
+
+/// How many files are searched between two words of progress: what takes some tens of milliseconds.
+const PROGRESS_FILES: u64 = 250;
 
 #[derive(Deserialize, JsonSchema)]
 struct Search {
@@ -74,11 +77,12 @@ fn search(args: Search) -> Result<(String, Json<Report>)> {
     let path = resolve(&args.path).map_err(|error| error.at("/path"))?;
     let root =
         roots().into_iter().find(|root| path.starts_with(root)).unwrap_or_else(|| path.clone());
-    let report = searched(&root, &path, &args)?;
+    let tell = |files| context::progress_with(files, None, "files searched");
+    let report = searched(&root, &path, &args, tell)?;
     Ok((report.to_string(), Json(report)))
 }
 
-fn searched(root: &Path, path: &Path, args: &Search) -> Result<Report> {
+fn searched(root: &Path, path: &Path, args: &Search, mut tell: impl FnMut(u64)) -> Result<Report> {
     let room = Room {
         matches_max: args.matches_max.min(MATCHES_MAX),
         bytes_max: args.bytes_max.min(BYTES_MAX),
@@ -86,7 +90,10 @@ fn searched(root: &Path, path: &Path, args: &Search) -> Result<Report> {
     let mut scanner = Scanner::new(&args.pattern, args.ignore_case, args.context.min(CONTEXT_MAX))?;
     let tree = Tree::new(root, path, args.glob.as_deref(), args.hidden, args.ignored)?;
     let mut report = Report::new(room);
-    for file in tree.files() {
+    for (file, seen) in tree.files().zip(1..) {
+        if u64::is_multiple_of(seen, PROGRESS_FILES) {
+            tell(seen);
+        }
         match file {
             Ok(file) => scanner.scan(&file, &mut report),
             Err(error) => report.unreadable.push(error),

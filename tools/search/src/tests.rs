@@ -29,7 +29,7 @@ fn check(arguments: &str, expected: &str) {
     }
     let arguments = format!(r#"{{"pattern": "needle", {arguments}}}"#).replace(", }", "}");
     let args: Search = ringfence_sdk::serde_json::from_str(&arguments).expect("arguments");
-    let found = match searched(folder.path(), &folder.path().join(&args.path), &args) {
+    let found = match searched(folder.path(), &folder.path().join(&args.path), &args, |_| {}) {
         Err(error) => error.to_string(),
         Ok(report) => report.to_string(),
     };

@@ -1,11 +1,13 @@
 //! Which files are searched.
 
+use std::error::Error as _;
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 use ignore::{DirEntry, Walk, WalkBuilder};
-use ringfence_sdk::{Error, Result};
+use ringfence_sdk::{Error, Result, io_error_kind};
 
 /// The files under a path of a root.
 pub(crate) struct Tree {
@@ -56,10 +58,24 @@ impl Tree {
     pub(crate) fn files(self) -> impl Iterator<Item = std::result::Result<PathBuf, String>> {
         let Self { walk, path, glob } = self;
         walk.filter_map(move |entry| match entry {
-            Err(error) => Some(Err(error.to_string())),
+            Err(error) => Some(Err(reason(&error))),
             Ok(entry) if is_wanted(&entry, &path, glob.as_ref()) => Some(Ok(entry.into_path())),
             Ok(_) => None,
         })
+    }
+}
+
+/// The path, where the error knows one, and what went wrong.
+fn reason(error: &ignore::Error) -> String {
+    let io = error.io_error();
+    // The walk puts words of its own around the system's error.
+    let inner = io.and_then(|error| error.source()).and_then(|source| source.downcast_ref());
+    match inner.or(io) {
+        // The host says this once a folder, of all such names in it.
+        Some(error) if io_error_kind(error) == ErrorKind::InvalidData => {
+            "what has a name that is not UTF-8".to_owned()
+        }
+        _ => error.to_string(),
     }
 }
 

@@ -23,7 +23,8 @@ pub struct Entries(Source);
 
 enum Source {
     Roots(std::vec::IntoIter<Entry>),
-    Dir(ReadDir, Arc<Meter>),
+    /// The last says whether an entry was left out.
+    Dir(ReadDir, Arc<Meter>, bool),
 }
 
 impl fmt::Debug for Entries {
@@ -39,20 +40,29 @@ impl Entries {
     }
 
     pub(super) fn of_dir(dir: ReadDir, meter: Arc<Meter>) -> Self {
-        Self(Source::Dir(dir, meter))
+        Self(Source::Dir(dir, meter, false))
     }
 
-    /// The next entry; `None` at the end. A name that is not UTF-8 is an error of that entry alone.
+    /// The next entry; `None` at the end. What has a name that is not UTF-8 cannot be named to a
+    /// guest and is left out. One error says so, after the last entry: libraries read no further
+    /// than the first.
     pub fn next_entry(&mut self) -> FsResult<Option<Entry>> {
         match &mut self.0 {
             Source::Roots(entries) => Ok(entries.next()),
-            Source::Dir(dir, meter) => {
+            Source::Dir(dir, meter, left_out) => loop {
                 meter.charge(cost::DIRECTORY_ENTRY)?;
-                let Some(entry) = dir.next().transpose()? else { return Ok(None) };
-                let name = entry.file_name().into_string();
-                let name = name.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-                Ok(Some(Entry { kind: Kind::of(entry.file_type()?), name }))
-            }
+                let Some(entry) = dir.next().transpose()? else {
+                    return match std::mem::take(left_out) {
+                        true => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
+                        false => Ok(None),
+                    };
+                };
+                let Ok(name) = entry.file_name().into_string() else {
+                    *left_out = true;
+                    continue;
+                };
+                return Ok(Some(Entry { kind: Kind::of(entry.file_type()?), name }));
+            },
         }
     }
 }

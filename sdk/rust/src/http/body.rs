@@ -37,7 +37,7 @@ impl Body {
     /// The first `bytes_max` bytes, and whether more would follow.
     pub fn up_to(mut self, bytes_max: usize) -> Result<(Vec<u8>, bool), Error> {
         let mut bytes = Vec::new();
-        while let Some(chunk) = self.chunk(CHUNK_BYTES)? {
+        while let Some(chunk) = self.chunk()? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() > bytes_max {
                 bytes.truncate(bytes_max);
@@ -59,8 +59,13 @@ impl Body {
             .map_err(|error| Error::Body(error.to_string()))
     }
 
-    /// The next bytes, or `None` at the end.
-    fn chunk(&mut self, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
+    /// The next bytes as they come, at most 64 KiB and perhaps none yet, or `None` at the end. For
+    /// whoever wants to say how far it is.
+    pub fn chunk(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        self.next(CHUNK_BYTES)
+    }
+
+    fn next(&mut self, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
         match self.stream.blocking_read(bytes_max) {
             Ok(chunk) => Ok(Some(chunk)),
             Err(StreamError::Closed) => Ok(None),
@@ -79,7 +84,7 @@ impl Read for Body {
         }
         let bytes_max = CHUNK_BYTES.min(u64::try_from(buffer.len()).unwrap_or(CHUNK_BYTES));
         loop {
-            match self.chunk(bytes_max).map_err(io::Error::other)? {
+            match self.next(bytes_max).map_err(io::Error::other)? {
                 None => return Ok(0),
                 // For a reader nothing means the end; a stream may just have nothing yet.
                 Some(chunk) if chunk.is_empty() => {}
