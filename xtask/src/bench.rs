@@ -5,10 +5,11 @@ use std::thread;
 
 use anyhow::Result;
 
-use crate::command::{cargo, output, program, run};
+use crate::command::{c_compiler, cargo, output, program, run};
 use crate::guests;
 
 pub(crate) fn bench(arguments: &[String]) -> Result<()> {
+    c_compiler()?;
     guests::guests()?;
     let package = ["--package", "ringfence-tests", "--bin", "bench"];
     // The program too: how long it takes from its start to a first result is one of the numbers.

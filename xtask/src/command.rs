@@ -72,6 +72,18 @@ pub(crate) fn answers<'a>(
         .is_ok_and(|status| status.success())
 }
 
+/// SQLite and the TLS provider are C: without a compiler the build ends far away with a long error.
+pub(crate) fn c_compiler() -> Result<()> {
+    let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    // The variable may hold a launcher and arguments: `ccache gcc`.
+    let mut words = compiler.split_whitespace();
+    let name = words.next().unwrap_or("cc");
+    if !answers(name, words.chain(["--version"])) {
+        bail!("no C compiler: `{compiler}` does not run. Install gcc or clang, or name one in CC");
+    }
+    Ok(())
+}
+
 /// Where the compiler in use keeps its libraries.
 pub(crate) fn sysroot() -> Result<PathBuf> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());

@@ -33,7 +33,8 @@ const VERBS: &[Verb] = &[
         arguments: "[FOLDER]",
         about: &[
             "Builds the guests and the program, then runs an agent through its tools in FOLDER,",
-            "target/demo when none is named. Needs no key and no network.",
+            "this checkout when none is named; it keeps its own files in target/demo. Needs no key and",
+            "no network.",
         ],
         run: demo::demo,
     },

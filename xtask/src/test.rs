@@ -1,10 +1,8 @@
 //! `test`: every test of the workspace, with the guests that they run built first.
 
-use std::env;
+use anyhow::Result;
 
-use anyhow::{Result, bail};
-
-use crate::command::{answers, cargo, cargo_path, run};
+use crate::command::{answers, c_compiler, cargo, cargo_path, run};
 use crate::guests;
 
 /// Runs all tests, or the ones that the arguments choose.
@@ -32,18 +30,6 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
 
 fn names_a_package(argument: &str) -> bool {
     argument == "--package" || argument.starts_with("--package=") || argument.starts_with("-p")
-}
-
-/// SQLite and the TLS provider are C: without a compiler the build ends far away with a long error.
-fn c_compiler() -> Result<()> {
-    let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-    // The variable may hold a launcher and arguments: `ccache gcc`.
-    let mut words = compiler.split_whitespace();
-    let name = words.next().unwrap_or("cc");
-    if !answers(name, words.chain(["--version"])) {
-        bail!("no C compiler: `{compiler}` does not run. Install gcc or clang, or name one in CC");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -97,7 +97,14 @@ pub fn describe(manifest: &Manifest, raw: Vec<RawDefinition>) -> Result<Describe
     }
     if let Some((name, entry)) = manifest.functions.iter().find(|(name, _)| !names.contains(*name))
     {
-        let message = format!("{}:{}: it has no function `{name}`", manifest.file, entry.line);
+        let offered: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        let message = format!(
+            "{}:{}:{}: it has no function `{name}`; it offers {}",
+            manifest.file,
+            entry.line,
+            entry.column,
+            offered.join(", ")
+        );
         return Err(wrong(message));
     }
     described.functions.sort_by(|a, b| a.name.cmp(&b.name));

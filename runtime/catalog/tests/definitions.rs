@@ -137,7 +137,7 @@ fn names_must_fit_a_model() {
 }
 
 #[test]
-fn hidden_characters_are_written_out_and_reported() {
+fn x3_hidden_characters_are_written_out_and_reported() {
     let mut raw = definition(
         "f",
         "{\"type\":\"object\",\"title\":\"\u{202e}evil\",\"properties\":{\"a\u{200b}\":{\"enum\":[\"\u{e0041}\"]}}}",
@@ -162,7 +162,10 @@ fn the_manifest_has_the_last_word() {
     assert_eq!(described.functions[0].effect, Effect::Unsafe);
     assert_eq!(described.functions[0].description, "Ours.");
     let error = describe(&manifest, vec![definition("g", EMPTY)]).unwrap_err();
-    assert_eq!(error.to_string(), "tool `files`: tool.toml:4: it has no function `f`");
+    assert_eq!(
+        error.to_string(),
+        "tool `files`: tool.toml:4:11: it has no function `f`; it offers `g`"
+    );
 }
 
 #[test]

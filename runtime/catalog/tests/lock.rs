@@ -104,8 +104,10 @@ fn a_lock_that_is_not_ours_is_left_alone() {
     insta::assert_snapshot!(shown);
 }
 
+/// X2: the same component with other words, effects or schemas is another tool, until somebody accepts
+/// it.
 #[test]
-fn every_change_is_shown() {
+fn x2_every_change_is_shown() {
     let home = tempfile::tempdir().unwrap();
     let first = folder(home.path(), MANIFEST, b"one");
     let name = first.manifest.name.clone();

@@ -124,13 +124,16 @@ pub(crate) fn read(text: &str, file: &str) -> Result<Vec<Turn>, ScriptError> {
         }
     };
     let parsed: File = toml::from_str(text)
-        .map_err(|error| at(error.span().map_or(0, |span| span.start), error.message()))?;
+        .map_err(|error| at(error.span().map_or(0, |span| span.start), &worded(error.message())))?;
     let mut turns = vec![];
     for FileTurn { when, reply } in parsed.turn {
         let start = reply.span().start;
         let FileReply { text, calls } = reply.into_inner();
         if text.is_empty() && calls.is_empty() {
-            return Err(at(start, "a reply needs `text`, `calls` or both"));
+            return Err(at(
+                start,
+                "a reply needs `text`, `calls` or both, such as `reply = { text = \"Done.\" }`",
+            ));
         }
         let mut checked = vec![];
         for FileCall { function, arguments } in calls {
@@ -146,7 +149,8 @@ pub(crate) fn read(text: &str, file: &str) -> Result<Vec<Turn>, ScriptError> {
                         _ => {
                             return Err(at(
                                 start,
-                                "`arguments` is a table, or a text passed on as it stands",
+                                "`arguments` is a table, such as `{ path = \"a.txt\" }`, or a text \
+                                 passed on as it stands",
                             ));
                         }
                     }
@@ -158,6 +162,32 @@ pub(crate) fn read(text: &str, file: &str) -> Result<Vec<Turn>, ScriptError> {
     }
     Ok(turns)
 }
+
+/// Says in our words what serde says in its own, and what to write instead.
+fn worded(message: &str) -> String {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let listed = |names: &[&str]| {
+        names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    };
+    let (what, known) = match &quoted[..] {
+        [key] if message.starts_with("missing field") => {
+            (format!("the key `{key}` is missing"), String::new())
+        }
+        [key, known @ ..] if message.starts_with("unknown field") => {
+            (format!("unknown key `{key}`"), format!("; known keys here: {}", listed(known)))
+        }
+        [word, known @ ..] if message.starts_with("unknown variant") => {
+            (format!("unknown word `{word}`"), format!("; it may be: {}", listed(known)))
+        }
+        _ => (message.replace("expected a sequence", "expected a list"), String::new()),
+    };
+    format!("{what}{known}; a turn is such as {EXAMPLE}")
+}
+
+/// A turn that says all there is.
+const EXAMPLE: &str = "`[[turn]]` with `when = { step = 1, contains = \"hello\", outcome = \
+     \"succeeded\" }` and `reply = { text = \"Done.\", calls = [{ function = \"files_read\", \
+     arguments = { path = \"a.txt\" } }] }`";
 
 fn json(value: toml::Value) -> Result<serde_json::Value, &'static str> {
     Ok(match value {

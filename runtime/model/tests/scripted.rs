@@ -128,20 +128,38 @@ fn mistakes_are_shown_with_their_place() {
         assert!(error.starts_with(&format!("s.toml:{place}: ")), "{error}");
         assert!(error.contains(part), "{error}");
     };
-    check("[[turn]]\nreply = { tex = \"x\" }", "2:11", "unknown field `tex`");
-    check("[[turn]]\nonce = true\nreply = { text = \"x\" }", "2:1", "unknown field `once`");
-    check("[[turn]]\nreply = { text = \"x\" }\nwhen = { outcome = \"ok\" }", "3:20", "`ok`");
+    check(
+        "[[turn]]\nreply = { tex = \"x\" }",
+        "2:11",
+        "unknown key `tex`; known keys here: `text`, `calls`; a turn is such as `[[turn]]`",
+    );
+    check(
+        "[[turn]]\nonce = true\nreply = { text = \"x\" }",
+        "2:1",
+        "unknown key `once`; known keys here: `when`, `reply`;",
+    );
+    check(
+        "[[turn]]\nreply = { text = \"x\" }\nwhen = { outcome = \"ok\" }",
+        "3:20",
+        "unknown word `ok`; it may be: `succeeded`, ",
+    );
     check(
         "[[turn]]\nreply = { text = \"ä\", calls = [{ function = \"f\", arguments = 3 }] }",
         "2:62",
-        "a table",
+        "a table, such as `{ path = ",
     );
     check(
         "[[turn]]\nreply = { calls = [{ function = \"f\", arguments = { x = inf } }] }",
         "2:50",
         "`inf`",
     );
-    check("[[turn]]\nreply = {}", "2:9", "a reply needs");
-    check("[[turn]]\nwhen = {}", "1:1", "missing field `reply`");
-    check("[[turn]\n", "1:8", "");
+    check(
+        "[[turn]]\nreply = {}",
+        "2:9",
+        "a reply needs `text`, `calls` or both, such as `reply = { text",
+    );
+    check("[[turn]]\nwhen = {}", "1:1", "the key `reply` is missing; a turn is such as `[[turn]]`");
+    check("turn = 3", "1:8", "expected a list; a turn is such as `[[turn]]`");
+    check("", "1:1", "the key `turn` is missing; a turn is such as `[[turn]]`");
+    check("[[turn]\n", "1:8", "; a turn is such as `[[turn]]`");
 }

@@ -157,11 +157,20 @@ fn floor(text: &str, byte: usize) -> usize {
 
 /// Says in our words what serde says in its own.
 fn translate(message: &str) -> (String, Option<String>) {
+    if let Some(found) = message.strip_suffix(", expected a sequence") {
+        let given = found.strip_prefix("invalid type: string ");
+        let given = given.unwrap_or("\"…\"");
+        return (format!("{found}, expected a list"), Some(format!("such as `[{given}]`")));
+    }
+    if let Some(help) = mend(message) {
+        return (message.to_owned(), Some(help));
+    }
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let Some((first, others)) = quoted.split_first() else { return (message.to_owned(), None) };
     if message.starts_with("unknown field ") {
         if NOT_OFFERED.contains(first) {
-            return (format!("this version of Ringfence does not offer `{first}`"), None);
+            let message = format!("this version of Ringfence does not offer `{first}`");
+            return (message, Some("take it out: what it would do does not happen".to_owned()));
         }
         return (format!("unknown key `{first}`"), suggestion(first, others, "known keys here"));
     }
@@ -170,12 +179,43 @@ fn translate(message: &str) -> (String, Option<String>) {
         return (format!("unknown word `{first}`"), help);
     }
     if message.starts_with("missing field ") {
-        return (format!("the key `{first}` is missing"), None);
+        return (format!("the key `{first}` is missing"), example(first));
     }
     if message.starts_with("duplicate field ") {
         return (format!("the key `{first}` stands here twice"), None);
     }
     (message.to_owned(), None)
+}
+
+/// What to write for a key that must be there.
+fn example(key: &str) -> Option<String> {
+    let line = match key {
+        "tool" => "[tool]` with `name = \"files\"` and `component = \"files.wasm\"",
+        "name" => "name = \"coder\"",
+        "component" => "component = \"files.wasm\"",
+        "access" => "access = \"read\"",
+        "path" => "path = \"/srv/data\"",
+        "url" => "url = \"https://api.example.com\"",
+        "model" => "model = { use = \"main\" }",
+        "use" => "use = \"main\"",
+        "instructions" => "instructions = { file = \"agent.md\" }",
+        "file" => "file = \"agent.md\"",
+        "protocol" => "protocol = \"scripted\"",
+        "script" => "script = \"script.toml\"",
+        _ => return None,
+    };
+    Some(format!("such as `{line}`"))
+}
+
+/// What mends an error that the TOML reader or a type words on its own.
+fn mend(message: &str) -> Option<String> {
+    if message == "duplicate key" {
+        return Some("a key or table stands once in a file: put both into one".to_owned());
+    }
+    if message == "a function is listed twice" {
+        return Some("name each once, such as `[\"read\", \"write\"]`".to_owned());
+    }
+    None
 }
 
 fn suggestion(given: &str, known: &[&str], otherwise: &str) -> Option<String> {

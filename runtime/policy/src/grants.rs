@@ -318,14 +318,16 @@ impl Source<'_> {
         for (name, root) in &set.fs {
             let FsGrant { path, access } = root.get_ref();
             if path.is_empty() {
-                return Err(self.error(root.span(), "the path is empty".to_owned()));
+                let error = self.error(root.span(), "the path is empty".to_owned());
+                return Err(error.with_help("such as `path = \"/srv/data\"`"));
             }
             // Were one of two lines to win, removing it could open what the other gives.
             if granted.fs.contains_key(name) {
                 let message = format!(
                     "the root `{name}` is given twice, here and in the tool's own table or another set"
                 );
-                return Err(self.error(root.span(), message));
+                let help = format!("keep one, or call this one otherwise: `fs.{name}-2 = {{ … }}`");
+                return Err(self.error(root.span(), message).with_help(help));
             }
             let place = place(self.line(root.span()));
             let root = RootGranted { path: self.folder.join(path), access: *access, place };

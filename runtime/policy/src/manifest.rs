@@ -119,6 +119,8 @@ pub struct FunctionEntry {
     pub description: Option<String>,
     /// The line of the table.
     pub line: u32,
+    /// The column of its name, in characters, from 1.
+    pub column: u32,
 }
 
 impl Manifest {
@@ -202,6 +204,7 @@ impl Manifest {
                 effect: entry.effect.map(Spanned::into_inner),
                 description: entry.description,
                 line: line(name.span()),
+                column: ConfigError::at(file, text, name.span(), "").column,
             };
             (name.into_inner(), entry)
         });

@@ -4,6 +4,9 @@
 //! in a fresh instance, inside what an [`Opened`](ringfence_capability::Opened) permit holds, on
 //! its budget, until it ends or is cancelled.
 
+// One place is excepted, with its reason: compiled code that was authenticated is loaded.
+#![deny(unsafe_code)]
+
 mod bindings;
 mod cache;
 mod cancel;

@@ -75,7 +75,7 @@ impl Tool {
             // SAFETY: the bytes carry a MAC of this home folder's key over the engine's settings,
             // the component's digest and the code; only `compile` below writes such a file. They
             // are loaded from the memory in which they were checked.
-            #[expect(unsafe_code, reason = "see above")]
+            #[expect(unsafe_code, reason = "the code was authenticated, as said above")]
             unsafe { Component::deserialize(engine.wasmtime(), code.code()) }.ok()
         });
         let (component, origin) = match cached {

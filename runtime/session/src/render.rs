@@ -115,7 +115,8 @@ fn failure_text(failure: &Failure) -> String {
         FailureKind::Unavailable => "unavailable".to_owned(),
         FailureKind::Failed => "failed".to_owned(),
     };
-    if let Some(path) = &failure.path {
+    // The empty pointer is all of the arguments: there is no place to name.
+    if let Some(path) = failure.path.as_ref().filter(|path| !path.is_empty()) {
         // Writing to a string does not fail.
         let _ = write!(text, " at {path}");
     }
@@ -165,6 +166,25 @@ mod tests {
         };
         let failed = Outcome::Failed { failure };
         check(failed, vec![], "unavailable at /a (try again after 5 ms): busy");
+        let invalid = |message: &str, path: Option<&str>| Outcome::Invalid {
+            failure: Failure::invalid(message, path.map(str::to_owned)),
+        };
+        let mend = "[host] not started, mend the arguments: invalid-input";
+        check(
+            invalid("the arguments: \"path\" is a required property", Some("")),
+            vec![],
+            &format!("{mend}: the arguments: \"path\" is a required property"),
+        );
+        check(
+            invalid("`/lines/from`: 0 is less than 1", Some("/lines/from")),
+            vec![],
+            &format!("{mend} at /lines/from: `/lines/from`: 0 is less than 1"),
+        );
+        check(
+            invalid("the arguments must be one JSON object", None),
+            vec![],
+            &format!("{mend}: the arguments must be one JSON object"),
+        );
         let limit = Outcome::LimitReached { limit: Limit::Fuel };
         check(limit, vec![], "[host] ended without a result: the limit of fuel is reached");
     }

@@ -235,3 +235,25 @@ fn fill(fresh: &Path) -> Result<(), Error> {
 fn broken(path: &Path, source: io::Error) -> Error {
     Error::Io { path: path.to_owned(), source: Arc::new(source) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is acknowledged must have reached the disk, on every connection that writes or may.
+    #[test]
+    fn a_commit_waits_for_the_disk() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("ringfence.db");
+        for connection in [open(&path).unwrap(), connect(&path).unwrap()] {
+            let asked = |pragma: &str| -> String {
+                let text = format!("SELECT CAST({pragma} AS TEXT) FROM pragma_{pragma}");
+                connection.query_row(&text, [], |row| row.get(0)).unwrap()
+            };
+            // https://www.sqlite.org/pragma.html#pragma_synchronous: 2 is FULL.
+            assert_eq!(asked("synchronous"), "2");
+            assert_eq!(asked("journal_mode"), "wal");
+            assert_eq!(asked("foreign_keys"), "1");
+        }
+    }
+}

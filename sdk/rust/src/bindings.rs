@@ -338,10 +338,15 @@ pub mod ringfence {
             #[repr(u8)]
             #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
             pub enum Level {
+                /// Every step, for whoever looks for a fault in the tool itself.
                 Trace,
+                /// What somebody needs who wants to know why it did what it did.
                 Debug,
+                /// What it does.
                 Info,
+                /// Something is odd, and the work goes on.
                 Warn,
+                /// Something failed, and the work may not be whole.
                 Error,
             }
             impl ::core::fmt::Debug for Level {

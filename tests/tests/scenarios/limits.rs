@@ -1,11 +1,12 @@
 //! What a run may spend: steps, calls, tokens, time and fuel, and how many calls run side by side.
 
 use ringfence::{
-    RunStatus,
+    Caller, Cancel, DirectCall, RunStatus, ToolRef,
     event::{Body, Limit, Outcome},
 };
+use ringfence_tests::{Started, web};
 
-use crate::world::World;
+use crate::world::{World, heard};
 
 const SPIN: &str = "[tenant.local.tool.spin]\nlimits.fuel = \"100G\"\nlimits.time = \"60s\"\n";
 
@@ -96,5 +97,48 @@ async fn the_calls_of_a_step_run_side_by_side_up_to_the_cap() {
             peak = peak.max(running);
         }
         assert_eq!(peak, most, "cap {cap}: {:?}", over.kinds());
+    }
+}
+
+/// One call waits for a server that keeps silent; whether another runs meanwhile, the operator's
+/// file says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operators_file_says_how_many_calls_run_at_one_time() {
+    let web = web::serve();
+    let call = |tool: &str, arguments: String| DirectCall {
+        tool: ToolRef::Accepted(tool.parse().expect("a name")),
+        function: None,
+        arguments,
+        key: None,
+    };
+    for (calls, patience) in [(1, "300ms"), (2, "60s")] {
+        let world = World::new();
+        world.add(&["tools/fetch", "examples/spin"]).await;
+        world.grants(&format!(
+            "[host]\nconcurrent-calls = {calls}\n\
+             [tenant.local.tool.fetch]\nhttp = [\"{}\"]\nlimits.time = \"60s\"\n\
+             [tenant.local.tool.spin]\nlimits.time = \"{patience}\"\n",
+            web.origin()
+        ));
+        let runtime = world.runtime();
+        let (say, said) = std::sync::mpsc::channel();
+        let cancel = Cancel::new();
+        let waiting = tokio::spawn({
+            let (runtime, cancel) = (runtime.clone(), cancel.clone());
+            let get = call("fetch", format!("{{\"url\": \"{}/silent\"}}", web.origin()));
+            async move { runtime.call(&Caller::local(), get, &cancel, Started::new(say)).await }
+        });
+        // It says whom it asks before it does.
+        tokio::task::spawn_blocking(move || said.recv()).await.expect("a thread").expect("a word");
+        let turn = call("spin", "{\"turns\": 1}".to_owned());
+        let other = runtime.call(&Caller::local(), turn, &Cancel::new(), heard()).await;
+        let outcome = other.expect("a call").outcome;
+        match calls {
+            1 => assert_eq!(outcome, Outcome::LimitReached { limit: Limit::Time }),
+            _ => assert!(matches!(outcome, Outcome::Succeeded { .. }), "{outcome:?}"),
+        }
+        cancel.cancel();
+        let waited = waiting.await.expect("a task").expect("a call");
+        assert_eq!(waited.outcome, Outcome::Cancelled);
     }
 }

@@ -5,10 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod cases;
+mod contract;
 mod environment;
 mod graph;
+mod key;
 mod manifest;
+mod origin;
 mod permit;
+mod reason;
 mod source;
 mod token;
 mod tool;
@@ -37,6 +41,13 @@ fn every_crate_depends_only_on_the_layers_below() {
 #[test]
 fn guests_and_their_kit_depend_on_nothing_of_the_host() {
     none(graph::guests(&workspace()));
+}
+
+#[test]
+fn every_dependency_has_a_reason() {
+    let workspace = workspace();
+    let text = fs::read_to_string(workspace.root.join("ARCHITECTURE.md")).expect("the document");
+    none(reason::missing(&workspace, &text));
 }
 
 #[test]
@@ -74,6 +85,35 @@ fn the_core_does_no_io_and_reads_no_clock() {
 #[test]
 fn only_policy_makes_a_permit() {
     none(permit::made(&runtime(), "runtime/policy/"));
+}
+
+#[test]
+fn every_function_comes_from_a_component() {
+    none(origin::elsewhere(&runtime()));
+}
+
+#[test]
+fn an_unknown_key_is_an_error_and_a_known_one_is_tried() {
+    let root = workspace().root;
+    none(key::enforced(&key::tables(&root), &key::tests(&root)));
+}
+
+#[test]
+fn the_contract_says_what_everything_is_and_pins_what_it_builds_on() {
+    let root = workspace().root;
+    let own = contract::own(&root);
+    none(contract::undocumented(&own));
+    none(contract::unpinned(&own));
+    none(contract::unpinned(&contract::foreign(&root)));
+}
+
+#[test]
+fn the_tool_that_the_readme_shows_is_short_and_small() {
+    let root = workspace().root;
+    let read = |path: &str| fs::read_to_string(root.join(path)).expect(path);
+    let component = fs::metadata(root.join("target/guest/hello.wasm"));
+    let component = component.expect("`cargo xtask guests` builds it").len();
+    none(tool::shown(&read("README.md"), &read("examples/hello/src/lib.rs"), component));
 }
 
 #[test]

@@ -63,6 +63,27 @@ pub(crate) fn complete(folders: &[Folder]) -> Vec<String> {
     problems
 }
 
+/// What the README promises of the tool it shows, and shows of it.
+const LINES_MAX: usize = 25;
+const BYTES_MAX: u64 = 250_000;
+
+/// How the tool in the README is not the tool of the example, or not as small as it says.
+pub(crate) fn shown(readme: &str, source: &str, component_bytes: u64) -> Vec<String> {
+    let mut problems = Vec::new();
+    let lines = source.lines().count();
+    if lines > LINES_MAX {
+        problems.push(format!("examples/hello has {lines} lines, more than {LINES_MAX}"));
+    }
+    if component_bytes > BYTES_MAX {
+        problems.push(format!("its component has {component_bytes} bytes, more than {BYTES_MAX}"));
+    }
+    let mut blocks = readme.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next());
+    if !blocks.any(|block| block.trim_end() == source.trim_end()) {
+        problems.push("README.md does not show examples/hello/src/lib.rs as it is".to_owned());
+    }
+    problems
+}
+
 /// A Rust test in a line of its own, or a file of tests in Python or JavaScript.
 fn is_test(path: &str, text: &str) -> bool {
     let file = path.rsplit('/').next().unwrap_or(path);
@@ -81,6 +102,19 @@ mod tests {
     fn folder(files: &[(&str, &str)]) -> Folder {
         let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
         Folder { name: "a".to_owned(), files: files.collect() }
+    }
+
+    #[test]
+    fn a_tool_that_is_not_as_it_is_shown_is_found() {
+        let readme = "# A\n```rust\nfn a() {}\n```\n";
+        for (source, bytes, expected) in [
+            ("fn a() {}\n", 250_000, 0),
+            ("fn a() {}\n", 250_001, 1),
+            ("fn b() {}\n", 1, 1),
+            (&"fn a() {}\n".repeat(26), 1, 2),
+        ] {
+            assert_eq!(shown(readme, source, bytes).len(), expected, "{source} {bytes}");
+        }
     }
 
     #[test]

@@ -90,3 +90,21 @@ fn a_grant_that_makes_no_sense_changes_nothing() {
     scene.component("tools/files/tool.wasm", "hello");
     scene.run(&["grant", "files", "--yes"]).expect(2).says("is not what was accepted");
 }
+
+#[test]
+fn a_person_at_the_terminal_is_asked() {
+    let scene = scene();
+    let grant = ["grant", "files", "--tenant", "acme", "--from-needs", "--root", "workspace=data"];
+    let before = scene.read("ringfence.toml");
+    for typed in ["n\n", "\n", "yup\n"] {
+        let Some(ran) = scene.run_at_terminal(&grant, typed) else { return };
+        let ran = ran.expect(2);
+        assert!(ran.out.contains("ringfence.toml? [y/N] "), "{}", ran.out);
+        assert!(ran.out.contains("nothing was changed"), "{}", ran.out);
+        assert_eq!(scene.read("ringfence.toml"), before, "{typed:?}");
+    }
+    let Some(ran) = scene.run_at_terminal(&grant, "y\n") else { return };
+    let ran = ran.expect(0);
+    assert!(ran.out.contains("granted to tenant acme"), "{}", ran.out);
+    assert_eq!(read(&scene, "acme").expect(0).out, "text\n");
+}

@@ -53,3 +53,33 @@ fn a_session_is_nobody_elses() {
         assert_eq!(list.as_array().unwrap().len(), 0);
     }
 }
+
+/// A store of a later version may hold what this one does not know how to keep.
+#[test]
+fn a_newer_store_is_refused_and_not_touched() {
+    let scene = Scene::with_agent(SCRIPT);
+    scene.run(&["run", "agent.toml", "--input", "Greet"]).expect(0);
+    let home = scene.path(".ringfence");
+    let store = home.join("journal.db");
+    let mut bytes = std::fs::read(&store).unwrap();
+    // The user version in the header of an SQLite file.
+    let format = u32::from_be_bytes(bytes[60..64].try_into().unwrap()) + 1;
+    bytes[60..64].copy_from_slice(&format.to_be_bytes());
+    std::fs::write(&store, &bytes).unwrap();
+    let names = || {
+        let entries = std::fs::read_dir(&home).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    for arguments in [
+        &["session", "list"][..],
+        &["run", "agent.toml", "--input", "Greet"],
+        &["call", "hello", r#"{"name": "Ann"}"#],
+    ] {
+        scene.run(arguments).expect(8).says("format");
+        assert_eq!(std::fs::read(&store).unwrap(), bytes, "{arguments:?}");
+        assert_eq!(names(), before, "{arguments:?}");
+    }
+}

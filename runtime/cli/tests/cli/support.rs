@@ -108,6 +108,31 @@ impl Scene {
         self.ended(child)
     }
 
+    /// Runs the program at a terminal at which somebody types this; `None` where there is no
+    /// `script` to make one. What the program shows comes on standard output.
+    pub(crate) fn run_at_terminal(&self, arguments: &[&str], typed: &str) -> Option<Ran> {
+        let shown = self.command(arguments);
+        let words = [shown.get_program()].into_iter().chain(shown.get_args());
+        let words: Vec<String> =
+            words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+        let mut command = Command::new("/usr/bin/script");
+        command
+            .args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"])
+            .current_dir(self.work())
+            .env_clear()
+            .env("HOME", self.root.path().join("home"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(error) => panic!("{error}"),
+        };
+        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        Some(self.ended(child))
+    }
+
     /// What came of a program that was started.
     pub(crate) fn ended(&self, child: Child) -> Ran {
         let output = child.wait_with_output().unwrap();

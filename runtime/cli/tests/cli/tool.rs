@@ -175,3 +175,23 @@ fn x7_what_an_update_asks_beyond_is_shown() {
     tool("[needs.env]\npass = [\"HOME\"]\n");
     scene.run(&["tool", "add", "files"]).expect(2).says("unknown key `env`");
 }
+
+#[test]
+fn a_person_at_the_terminal_accepts_a_change_or_does_not() {
+    let scene = Scene::new();
+    scene.file("ringfence.toml", "");
+    scene.tool("hello", "hello", "");
+    scene.run(&["tool", "add", "hello"]).expect(0);
+    let lock = scene.read("ringfence.lock");
+    scene.tool("hello", "hello", "[needs.fs.workspace]\naccess = \"write\"\n");
+    let accept = ["tool", "accept", "hello"];
+    let Some(ran) = scene.run_at_terminal(&accept, "n\n") else { return };
+    let ran = ran.expect(2);
+    assert!(ran.out.contains("needs.fs.workspace"), "the change is shown: {}", ran.out);
+    assert!(ran.out.contains("nothing was changed"), "{}", ran.out);
+    assert_eq!(scene.read("ringfence.lock"), lock);
+    let Some(ran) = scene.run_at_terminal(&accept, "y\n") else { return };
+    ran.expect(0);
+    assert_ne!(scene.read("ringfence.lock"), lock);
+    scene.run(&["tool", "check", "hello"]).expect(0);
+}

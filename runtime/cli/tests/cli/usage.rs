@@ -54,6 +54,34 @@ fn what_is_no_tool_is_told_apart() {
 }
 
 #[test]
+fn every_import_that_nothing_offers_is_listed() {
+    let scene = Scene::new();
+    let imports = ["acme:secret/store@1.0.0", "acme:other/queue@0.1.0", "wasi:nn/graph@0.2.0"];
+    let instances: String = imports
+        .iter()
+        .map(|name| format!("(import \"{name}\" (instance (export \"get\" (func)))) "))
+        .collect();
+    let component = wat::parse_str(format!("(component {instances})")).unwrap();
+    std::fs::write(scene.path("odd.wasm"), component).unwrap();
+    for arguments in [&["call", "odd.wasm", "{}"][..], &["tool", "inspect", "odd.wasm"]] {
+        let ran = scene.run(arguments).expect(2);
+        for import in imports {
+            assert!(ran.err.contains(import), "{import}: {}", ran.err);
+        }
+    }
+}
+
+#[test]
+fn an_agent_that_is_not_there_is_bad_input() {
+    let scene = Scene::new();
+    scene.file("ringfence.toml", MODEL);
+    scene.file("script.toml", "[[turn]]\nreply = { text = \"hi\" }\n");
+    let run = ["run", "absent.toml", "--input", "hi"];
+    scene.run(&run).expect(2).says("absent.toml");
+    assert!(!scene.path(".ringfence").exists(), "nothing was begun");
+}
+
+#[test]
 fn a_mistake_in_a_file_is_shown_where_it_stands() {
     let mut shown = String::new();
     let mut check = |file: &str, text: &str| {
