@@ -1,6 +1,7 @@
 //! Requests: which of them leave, where to, and what of them is counted.
 
 mod shut;
+mod sockets;
 
 use ringfence_event::{DenialCode, Effect, FileOwner, Limit, Outcome};
 use ringfence_sandbox::Ended;

@@ -9,6 +9,7 @@
 mod folders;
 mod heard;
 mod holders;
+mod internet;
 pub mod mirror;
 mod scene;
 mod stored;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 pub use folders::Folders;
 pub use heard::{Notes, Started};
 pub use holders::Holders;
+pub use internet::Internet;
 pub use scene::{ENGINE, SEED, SLOTS, START, Scene, engine, text};
 pub use stored::Stored;
 

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use ringfence_capability::{Host, Opened};
+use ringfence_capability::{Host, Opened, network::Network};
 use ringfence_event::{
     CallId, Content, Digest, Effect, FunctionName, IdempotencyKey, Outcome, TenantId, Timestamp,
 };
@@ -101,6 +101,13 @@ impl Scene {
     #[must_use]
     pub fn tenant(mut self, name: &str) -> Self {
         self.tenant = name.parse().unwrap();
+        self
+    }
+
+    /// The same on another network than this machine's.
+    #[must_use]
+    pub fn on(mut self, network: Arc<dyn Network>) -> Self {
+        self.host = Host::on(network);
         self
     }
 

@@ -22,11 +22,17 @@ pub const SYNC: u64 = 2_000_000;
 pub const BYTE: u64 = 2;
 /// A byte from or to the network: copied, framed, encrypted (1 ns).
 pub const NETWORK_BYTE: u64 = 10;
-/// An HTTP request apart from its bytes: policy, resolving, a connection's share (100 µs).
+/// An HTTP request or a connection of a socket, apart from the bytes: policy, resolving, a
+/// connection's share (100 µs).
 pub const HTTP_REQUEST: u64 = 1_000_000;
 /// Any function of `wasi:http` but the request itself: header fields of at most 64 KiB and some nine
 /// hundred in number are copied, checked, made anew (5 µs for what is usual).
 pub const HTTP_CALL: u64 = 50_000;
+/// Resolving a name (100 µs of the host's own work; the waiting costs time).
+pub const NAME_LOOKUP: u64 = 1_000_000;
+/// A system call on a socket: making one, binding it, reading or writing apart from the bytes, one
+/// datagram (5 µs).
+pub const SOCKET_CALL: u64 = 50_000;
 /// One act on a memory bucket: a query of the store (20 µs).
 pub const BUCKET_CALL: u64 = 200_000;
 /// A configuration value apart from its bytes: a look-up, and where there is none the denial of it

@@ -1,7 +1,6 @@
 //! The one gate through which requests leave: permit, address, count, send. Knows no WASI types:
 //! the sandbox translates.
 
-mod address;
 mod body;
 mod connect;
 mod redact;
@@ -18,11 +17,10 @@ use ringfence_event::{Digest, TenantId, ToolName};
 use ringfence_policy::{Permit, SecretHeader};
 use url::Url;
 
-pub use address::is_public;
 pub use body::Body;
 use connect::{ConnectError, HttpClient};
 
-use crate::{DenialLog, Meter, meter::LimitReached, secrets::CallSecrets};
+use crate::{DenialLog, Meter, meter::LimitReached, network::Network, secrets::CallSecrets};
 
 /// Why a request did not come back with a response.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +69,10 @@ pub struct Timeouts {
 /// The clients of this process: one a (tenant, tool, policy version, granted address), so that no
 /// connection is shared between tenants, a changed grant starts with none, and a request that is not
 /// granted an address never travels on a connection to it.
-#[derive(Default)]
-pub struct Clients(Mutex<HashMap<ClientKey, HttpClient>>);
+pub struct Clients {
+    network: Arc<dyn Network>,
+    clients: Mutex<HashMap<ClientKey, HttpClient>>,
+}
 
 type ClientKey = (TenantId, ToolName, Digest, Option<IpAddr>);
 
@@ -80,13 +80,18 @@ type ClientKey = (TenantId, ToolName, Digest, Option<IpAddr>);
 const CLIENTS: usize = 256;
 
 impl Clients {
+    pub(crate) fn new(network: Arc<dyn Network>) -> Self {
+        Self { network, clients: Mutex::default() }
+    }
+
     fn client(&self, permit: &Permit, address: Option<IpAddr>) -> HttpClient {
         let key = (permit.tenant().clone(), permit.tool().clone(), permit.version(), address);
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if clients.len() >= CLIENTS && !clients.contains_key(&key) {
             clients.clear();
         }
-        clients.entry(key).or_insert_with(|| HttpClient::new(address)).clone()
+        let new = || HttpClient::new(self.network.clone(), permit.tenant().clone(), address);
+        clients.entry(key).or_insert_with(new).clone()
     }
 }
 

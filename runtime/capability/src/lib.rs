@@ -1,6 +1,6 @@
-//! What a permit opens: files, HTTP, memory, configuration, clock and random bytes, and the meter that counts what
-//! the host does for a call. Turns a [`Permit`](ringfence_policy::Permit) into handles and holds
-//! every request of a guest against it. Knows nothing of WebAssembly.
+//! What a permit opens: files, HTTP, sockets, memory, configuration, clock and random bytes, and the
+//! meter that counts what the host does for a call. Turns a [`Permit`](ringfence_policy::Permit) into
+//! handles and holds every request of a guest against it. Knows nothing of WebAssembly.
 
 #![forbid(unsafe_code)]
 
@@ -12,8 +12,10 @@ pub mod fs;
 pub mod http;
 pub mod memory;
 mod meter;
+pub mod network;
 mod open;
 mod secrets;
+pub mod sockets;
 
 pub use ambient::{Clock, Random};
 pub use denials::DenialLog;

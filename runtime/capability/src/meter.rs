@@ -152,7 +152,7 @@ impl Meter {
         self.charge_bytes(bytes, cost::NETWORK_BYTE)
     }
 
-    /// Counts an HTTP request about to be made.
+    /// Counts an HTTP request, a connection or a peer of datagrams about to be had.
     pub fn request(&self) -> Result<(), LimitReached> {
         self.spend(&self.requests, 1, self.limits.requests, Limit::Requests)?;
         self.charge(cost::HTTP_REQUEST)

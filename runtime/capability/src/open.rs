@@ -14,15 +14,19 @@ use crate::{
     http::{Clients, Gate},
     memory::{Buckets, Memory, Writes},
     meter::Meter,
+    network::{Network, SystemNetwork},
     secrets::{CallSecrets, Secrets},
+    sockets::Sockets,
 };
 
-/// What outlives single calls: root handles, HTTP clients and the way to secrets. One a process.
+/// What outlives single calls: root handles, HTTP clients, the network and the way to secrets. One
+/// a process.
 #[derive(Clone)]
 pub struct Host {
     roots: Arc<Roots>,
     clients: Arc<Clients>,
     secrets: Secrets,
+    network: Arc<dyn Network>,
 }
 
 impl Default for Host {
@@ -45,17 +49,24 @@ pub struct OpenError {
 }
 
 impl Host {
-    /// A host that has opened nothing yet, and has no environment to read secrets from.
+    /// A host that has opened nothing yet, on the operating system's network, and has no environment
+    /// to read secrets from.
     #[must_use]
     pub fn new() -> Self {
-        let (roots, clients) = (Arc::default(), Arc::default());
-        Self { roots, clients, secrets: Secrets::new(Vault::new()) }
+        Self::on(Arc::new(SystemNetwork::default()))
     }
 
     /// The same with another place to read secrets from.
     #[must_use]
     pub fn with_vault(self, vault: Vault) -> Self {
         Self { secrets: Secrets::new(vault), ..self }
+    }
+
+    /// The same on another network.
+    #[must_use]
+    pub fn on(network: Arc<dyn Network>) -> Self {
+        let clients = Arc::new(Clients::new(network.clone()));
+        Self { roots: Arc::default(), clients, network, secrets: Secrets::new(Vault::new()) }
     }
 
     /// Opens what a permit opens, for one call that starts at `start`, draws its random bytes from
@@ -82,6 +93,8 @@ impl Host {
         let clock = Clock::new(start, permit.effect());
         let secrets = self.secrets.of_call(permit.clone());
         let clients = self.clients.clone();
+        let sockets =
+            Sockets::new(permit.clone(), self.network.clone(), meter.clone(), denials.clone());
         Ok(Opened {
             files: Files::new(permit.clone(), roots, meter.clone(), denials.clone()),
             config: Configuration::new(permit.clone(), meter.clone(), denials.clone()),
@@ -93,6 +106,7 @@ impl Host {
                 denials.clone(),
             ),
             secrets,
+            sockets: Arc::new(sockets),
             memory: Arc::new(Memory::new(permit.clone(), buckets, meter.clone(), denials.clone())),
             clock,
             seed,
@@ -107,8 +121,10 @@ impl Host {
 pub struct Opened {
     /// The files.
     pub files: Files,
-    /// The way to the network.
+    /// The way of HTTP to the network.
     pub gate: Gate,
+    /// The way of sockets to it.
+    pub sockets: Arc<Sockets>,
     /// The memory.
     pub memory: Arc<Memory>,
     /// The configuration.
@@ -150,11 +166,6 @@ impl Opened {
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
-    }
-
-    /// Records that an address or a name was asked for: no socket is open in this version.
-    pub fn deny_socket(&self, address: &str) {
-        self.denials.record(self.permit.deny_socket(address));
     }
 
     /// Closes everything. What is left is what was denied, written and spent; `fuel_left` is the

@@ -19,7 +19,7 @@ const GATES: [(&str, Option<&str>); 5] = [
     ("wasi:filesystem/", Some("needs.fs")),
     ("wasi:http/", Some("needs.http")),
     ("wasi:keyvalue/", Some("needs.memory")),
-    ("wasi:sockets/", None),
+    ("wasi:sockets/", Some("needs.sockets")),
     ("wasi:config/", Some("needs.config")),
 ];
 
@@ -81,6 +81,7 @@ fn asks(installed: &Installed, table: &str) -> bool {
         "needs.fs" => !needs.fs.is_empty(),
         "needs.http" => !needs.http.is_empty(),
         "needs.config" => needs.config.is_some(),
+        "needs.sockets" => !needs.sockets.is_empty(),
         _ => !needs.memory.is_empty(),
     }
 }

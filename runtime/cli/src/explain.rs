@@ -102,7 +102,9 @@ fn request(words: &[String]) -> Result<Request> {
             Request::Memory { access: access(word)?, bucket: scope.to_owned() }
         }
         ["config", key] => Request::Config { key: key.to_owned() },
-        ["socket", address] => Request::Socket { address: address.to_owned() },
+        ["socket", to] => {
+            Request::Socket { to: to.parse().map_err(|error| Usage::error(format!("{error}")))? }
+        }
         _ => {
             return Err(Usage::error(
                 "a request is `fs read|write PATH`, `http METHOD URL`, `memory read|write SCOPE`, \

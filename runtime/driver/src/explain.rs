@@ -1,6 +1,6 @@
 //! Why a tool may or may not do something: decided as a call would be, and not called.
 
-use ringfence_capability::http::is_public;
+use ringfence_capability::network::is_public;
 use ringfence_catalog::Difference;
 use ringfence_event::FunctionName;
 use ringfence_policy::{Answer, Explanation, Request};

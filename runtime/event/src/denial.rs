@@ -124,9 +124,14 @@ pub enum Asked {
         /// How it was to be used.
         access: Access,
     },
-    /// A socket.
+    /// What a socket was to reach, or a name to resolve.
     Socket {
-        /// The address or name.
+        /// The address or name, such as `db.example:5432 by tcp`.
+        address: String,
+    },
+    /// What a socket was to be bound to.
+    Bind {
+        /// The address, such as `0.0.0.0:80 by tcp`.
         address: String,
     },
     /// A configuration value.
@@ -159,6 +164,7 @@ impl fmt::Display for Asked {
             }
             Self::Memory { bucket, access } => write!(f, "{access} memory bucket {bucket}"),
             Self::Socket { address } => write!(f, "connect to {address}"),
+            Self::Bind { address } => write!(f, "be reached at {address}"),
             Self::Config { key } => write!(f, "read configuration {key}"),
         }
     }
@@ -237,6 +243,7 @@ impl Denial {
             | Asked::File { path: text, .. }
             | Asked::Memory { bucket: text, .. }
             | Asked::Socket { address: text }
+            | Asked::Bind { address: text }
             | Asked::Config { key: text } => shorten(text, bytes),
             Asked::Http { method, url } | Asked::Secret { method, url, .. } => {
                 shorten(method, bytes);

@@ -31,7 +31,7 @@ pub enum Limit {
     Egress,
     /// Resource handles that a call holds at one time.
     Handles,
-    /// HTTP requests that a call makes.
+    /// HTTP requests that a call makes, connections that it opens, and peers that it sends datagrams to.
     Requests,
     /// Bytes in a root or a memory bucket.
     Storage,
@@ -89,7 +89,7 @@ pub struct CallLimits {
     pub egress: u64,
     /// Resource handles held at one time.
     pub handles: u64,
-    /// HTTP requests.
+    /// HTTP requests, connections of sockets, and peers of datagrams.
     pub requests: u64,
     /// Bytes that one call may write to memory buckets.
     pub storage: u64,

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 /// Words that the design has and this version does not: refused by name, so that nobody believes a
 /// line works because it was accepted.
-const NOT_OFFERED: [&str; 14] = [
+const NOT_OFFERED: [&str; 13] = [
     "agents",
     "approval",
     "budget",
@@ -20,7 +20,6 @@ const NOT_OFFERED: [&str; 14] = [
     "price",
     "requests-per-minute",
     "retry",
-    "sockets",
     "usd",
 ];
 

@@ -25,6 +25,8 @@ pub struct GrantEdit {
     pub config: BTreeMap<ConfigKey, String>,
     /// Secrets, each from the variable of its own name.
     pub secrets: BTreeSet<SecretName>,
+    /// Where sockets may lead.
+    pub sockets: Vec<String>,
 }
 
 /// One origin to grant.
@@ -54,12 +56,14 @@ pub fn suggest_grant(manifest: &Manifest, paths: &BTreeMap<RootName, String>) ->
     });
     let memory = manifest.needs.memory.iter().map(|(scope, need)| (*scope, need.access));
     let secrets = manifest.needs.http.iter().flat_map(|need| &need.secrets);
+    let sockets = texts(&mut manifest.needs.sockets.iter().map(|need| need.to.to_string()));
     GrantEdit {
         fs: fs.collect(),
         http: http.collect(),
         memory: memory.collect(),
         config: BTreeMap::new(),
         secrets: secrets.map(|secret| secret.name.clone()).collect(),
+        sockets,
     }
 }
 
@@ -83,6 +87,9 @@ impl GrantEdit {
         }
         for name in &self.secrets {
             lines.push(format!("secret.{name} = {{ env = \"{name}\" }}"));
+        }
+        if !self.sockets.is_empty() {
+            lines.push(format!("sockets = {}", quote_all(&self.sockets)));
         }
         lines
     }
@@ -181,6 +188,20 @@ pub fn edit_grant(
             }
         }
     }
+    if !edit.sockets.is_empty() {
+        let targets = table.entry("sockets").or_insert_with(|| Item::Value(Array::new().into()));
+        let targets = targets.as_array_mut().ok_or_else(|| blocked("sockets"))?;
+        for to in &edit.sockets {
+            // One that stands there with its address is the same one.
+            let same = |old: &Value| {
+                let table = old.as_inline_table().and_then(|table| table.get("to"));
+                table.unwrap_or(old).as_str() == Some(to.as_str())
+            };
+            if !targets.iter().any(same) {
+                targets.push(to.as_str());
+            }
+        }
+    }
     let edited = document.to_string();
     check(file, &edited)?;
     Ok(edited)
@@ -262,6 +283,7 @@ mod tests {
         secret = { header = "Authorization", value = "Bearer {GITHUB_TOKEN}" }
         [needs.memory.user]
         access = "read"
+        [needs.sockets."DB.example:5432"]
     "#;
 
     fn check(text: &str) -> String {
@@ -291,6 +313,7 @@ mod tests {
             "",
             "# head\n[host]\nhome = \".ringfence\" # here\n\n[tenant.other]\n\n[model.main]\nname = \"x\"\n",
             "[tenant.acme.tool.files]\n# keep\nfs.workspace = { path = \"/srv\", access = \"read\" } # why\nhttp = [\"https://a\"]\n\n[tenant.acme.tool.files.limits]\nfuel = \"1G\"\n",
+            "[tenant.acme.tool.files]\nsockets = [\"cache.example:1\", { to = \"db.example:5432\", address = \"10.0.0.5\" }]\n",
             "[tenant.acme.tool.files]\nmemory = { user = \"write\" }\n\n[tenant.acme.tool.files.fs.workspace]\npath = \"/srv\"\n",
             "[tenant.acme.tool.files]\nconfig.base-url = \"old\" # why\n",
             "[tenant.acme.tool.files]\nsecret.GITHUB_TOKEN = { file = \"token\" } # kept\n",

@@ -9,7 +9,8 @@ use ringfence_event::{
 use url::{Host, Url};
 
 use crate::{
-    CallRequest, ConfigKey, Decision, HttpGrant, HttpNeed, HttpPass, Method, Permit, ToolPolicy,
+    CallRequest, ConfigKey, Decision, HttpGrant, HttpNeed, HttpPass, Method, Permit, SocketPass,
+    SocketTarget, ToolPolicy,
     grants::{Granted, HttpGranted},
     quote::{quote, quote_all},
     refusal::effect_of,
@@ -46,10 +47,10 @@ pub enum Request {
         /// Its key.
         key: String,
     },
-    /// A socket.
+    /// A socket, by the protocol that the manifest asks for there, or else by TCP.
     Socket {
-        /// The address or name, with a port.
-        address: String,
+        /// Where it is to lead.
+        to: SocketTarget,
     },
 }
 
@@ -184,7 +185,28 @@ impl Permit {
                 Ok(_) => allowed(joined.config_lines(key)),
                 Err(denial) => Answer::Denied(denial),
             },
-            Request::Socket { address } => Answer::Denied(self.deny_socket(address)),
+            Request::Socket { to } => self.explain_socket(to),
+        }
+    }
+
+    fn explain_socket(&self, to: &SocketTarget) -> Answer {
+        let leads = |pass: &&SocketPass| {
+            // An address is open also where it is granted beside a name.
+            pass.to == *to
+                || pass.to.port() == to.port()
+                    && to.address().is_some_and(|a| pass.address == Some(a))
+        };
+        let joined = self.joined();
+        match self.sockets().iter().find(leads) {
+            Some(pass) => Answer::Allowed {
+                by: joined.socket_lines(&pass.to),
+                provided: pass.address.is_none().then_some("its name leads to a public address"),
+            },
+            None => {
+                let need = joined.needs.sockets.iter().find(|need| need.to == *to);
+                let protocol = need.map(|need| need.protocol).unwrap_or_default();
+                Answer::Denied(self.deny_target(protocol, to))
+            }
         }
     }
 }
@@ -226,6 +248,16 @@ impl Table {
                     access,
                 });
             }
+        }
+        let needed = joined.needs.sockets.iter().map(|need| &need.to);
+        let mut targets: Vec<&SocketTarget> = needed.collect();
+        for (grant, _) in &joined.granted.sockets {
+            if !targets.contains(&&grant.to) {
+                targets.push(&grant.to);
+            }
+        }
+        for to in targets {
+            self.widest(permit, None, |_| Request::Socket { to: to.clone() });
         }
         let needed = joined.needs.config.iter().flat_map(|need| &need.keys);
         let mut keys: Vec<&ConfigKey> = needed.chain(joined.granted.config.keys()).collect();
@@ -342,7 +374,7 @@ fn what(request: &Request) -> String {
         Request::Http { method, url } => format!("{method} {url}"),
         Request::Memory { bucket, access } => format!("{access} memory bucket {bucket}"),
         Request::Config { key } => format!("read configuration {key}"),
-        Request::Socket { address } => format!("connect to {address}"),
+        Request::Socket { to } => format!("connect to {to}"),
     }
 }
 
@@ -410,6 +442,23 @@ impl Joined {
             }
         }
         lines
+    }
+
+    fn socket_lines(&self, to: &SocketTarget) -> Vec<Remedy> {
+        let need = self.needs.sockets.iter().find(|need| need.to == *to).map(|need| {
+            let table = format!("[needs.sockets.{}]", quote(&to.to_string()));
+            self.author_line(Some(need.line), table, format!("protocol = \"{}\"", need.protocol))
+        });
+        let granted = self.granted.sockets.iter().filter(|(grant, _)| grant.to == *to);
+        let granted = granted.map(|(grant, place)| {
+            let to = quote(&to.to_string());
+            let text = match grant.address {
+                Some(_) => format!("{{ to = {to}, address = \"…\" }}"),
+                None => to,
+            };
+            self.placed_line(place, String::new(), text)
+        });
+        need.into_iter().chain(granted).collect()
     }
 
     fn http_need_line(&self, need: &HttpNeed) -> Remedy {

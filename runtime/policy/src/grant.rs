@@ -14,7 +14,10 @@ use serde::{
 };
 use toml::Spanned;
 
-use crate::{ConfigKey, LimitTable, Method, Origin, PathPattern, QuotaTable, SecretGrant};
+use crate::{
+    ConfigKey, LimitTable, Method, Origin, PathPattern, QuotaTable, SecretGrant, SocketTarget,
+    socket::is_one,
+};
 
 /// `[defaults]`
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -36,6 +39,8 @@ pub struct GrantSet {
     pub memory: BTreeMap<Scope, Spanned<Access>>,
     /// Configuration values.
     pub config: BTreeMap<ConfigKey, Spanned<String>>,
+    /// Where sockets may lead.
+    pub sockets: Option<Spanned<Vec<Spanned<SocketGrant>>>>,
 }
 
 /// `[tenant.NAME]`, as far as policy goes. A program that offers a tenant more keys has its own
@@ -71,6 +76,8 @@ pub struct ToolGrant {
     /// Where the secrets are kept that the manifest names. No grant set has any: a secret is
     /// given to one tool of one tenant at a time.
     pub secret: BTreeMap<SecretName, Spanned<SecretGrant>>,
+    /// Where sockets may lead.
+    pub sockets: Option<Spanned<Vec<Spanned<SocketGrant>>>>,
     /// The ceiling of this tool's calls.
     pub limits: LimitTable,
 }
@@ -138,14 +145,7 @@ impl<'de> Deserialize<'de> for HttpGrant {
                             "an `address` belongs beside a URL that names one host",
                         ));
                     }
-                    Some(text) => {
-                        let address: IpAddr = text.parse().map_err(|_| {
-                            de::Error::custom(format!(
-                                "`{text}` is no IP address, such as \"10.0.0.5\""
-                            ))
-                        })?;
-                        Some(address.to_canonical())
-                    }
+                    Some(text) => Some(read_address(&text).map_err(de::Error::custom)?),
                 };
                 Ok(HttpGrant { origin, methods: table.methods, paths: table.paths, address })
             }
@@ -160,5 +160,61 @@ struct HttpGrantTable {
     url: String,
     methods: Option<Vec<Method>>,
     paths: Option<Vec<PathPattern>>,
+    address: Option<String>,
+}
+
+fn read_address(text: &str) -> Result<IpAddr, String> {
+    let address: Result<IpAddr, _> = text.parse();
+    let address =
+        address.map_err(|_| format!("`{text}` is no IP address, such as \"10.0.0.5\""))?;
+    Ok(address.to_canonical())
+}
+
+/// `"host:port"`, or a table that says the name's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketGrant {
+    /// Where a socket may lead.
+    pub to: SocketTarget,
+    /// The address to connect to in place of what the name resolves to.
+    pub address: Option<IpAddr>,
+}
+
+impl<'de> Deserialize<'de> for SocketGrant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = SocketGrant;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a host and port such as \"db.example:5432\", or a table such as `{ to = \"db.example:5432\", address = \"10.0.0.5\" }`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<SocketGrant, E> {
+                let to = text.parse().map_err(E::custom)?;
+                Ok(SocketGrant { to, address: None })
+            }
+
+            fn visit_map<M: de::MapAccess<'de>>(self, map: M) -> Result<SocketGrant, M::Error> {
+                let table = SocketGrantTable::deserialize(MapAccessDeserializer::new(map))?;
+                let to: SocketTarget = table.to.parse().map_err(de::Error::custom)?;
+                let address = table.address.as_deref().map(read_address).transpose();
+                let address = address.map_err(de::Error::custom)?;
+                if address.is_some() && to.name().is_none() {
+                    return Err(de::Error::custom("an `address` belongs beside a name"));
+                }
+                if address.is_some_and(|address| !is_one(address)) {
+                    return Err(de::Error::custom("the `address` is not that of one host"));
+                }
+                Ok(SocketGrant { to, address })
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct SocketGrantTable {
+    to: String,
     address: Option<String>,
 }

@@ -16,7 +16,7 @@ use toml::Spanned;
 
 use crate::{
     ConfigError, ConfigKey, Defaults, FsGrant, GrantSet, HttpGrant, LimitTable, Origin,
-    SecretGrant, TenantGrants, ToolGrant, config::line_of,
+    SecretGrant, SocketGrant, TenantGrants, ToolGrant, config::line_of,
 };
 
 /// The name under which flags appear where files do.
@@ -56,9 +56,12 @@ pub(crate) struct Granted {
     pub(crate) memory: BTreeMap<Scope, (Access, Place)>,
     pub(crate) config: BTreeMap<ConfigKey, (String, Place)>,
     pub(crate) secrets: BTreeMap<SecretName, SecretGranted>,
+    pub(crate) sockets: Vec<(SocketGrant, Place)>,
     pub(crate) limits: LimitTable,
     /// The line of the tool's own `http`.
     pub(crate) http_line: Option<u32>,
+    /// The line of the tool's own `sockets`.
+    pub(crate) sockets_line: Option<u32>,
     /// The line of the tool's table.
     pub(crate) line: Option<u32>,
 }
@@ -286,11 +289,17 @@ impl Source<'_> {
                 .collect(),
             limits: grant.limits,
             http_line: grant.http.as_ref().map(|http| at(http.span())),
+            sockets_line: grant.sockets.as_ref().map(|sockets| at(sockets.span())),
             line: Some(line),
             ..Granted::default()
         };
-        let own =
-            GrantSet { fs: grant.fs, http: grant.http, memory: grant.memory, config: grant.config };
+        let own = GrantSet {
+            fs: grant.fs,
+            http: grant.http,
+            memory: grant.memory,
+            config: grant.config,
+            sockets: grant.sockets,
+        };
         self.add(&mut granted, &own, Place::Tool)?;
         for name in &grant.sets {
             let Some(set) = sets.get(name.get_ref()) else {
@@ -349,6 +358,9 @@ impl Source<'_> {
                 );
                 return Err(self.error(value.span(), message));
             }
+        }
+        for grant in set.sockets.iter().flat_map(Spanned::get_ref) {
+            granted.sockets.push((grant.get_ref().clone(), place(self.line(grant.span()))));
         }
         Ok(())
     }

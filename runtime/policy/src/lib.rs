@@ -55,6 +55,7 @@ mod refusal;
 mod remedy;
 mod review;
 mod secret;
+mod socket;
 mod tool_policy;
 mod unit;
 mod version;
@@ -64,11 +65,12 @@ pub use config::{ConfigError, line_of, parse_file};
 pub use config_key::{ConfigKey, InvalidConfigKey};
 pub use edit::{GrantEdit, HttpEdit, edit_grant, suggest_grant};
 pub use explain::{Answer, Explanation, Opening, Request};
-pub use grant::{Defaults, FsGrant, GrantSet, HttpGrant, TenantGrants, ToolGrant};
+pub use grant::{Defaults, FsGrant, GrantSet, HttpGrant, SocketGrant, TenantGrants, ToolGrant};
 pub use grants::{COMMAND_LINE, FlagGrants, Grants};
 pub use limit::LimitTable;
 pub use manifest::{
     ConfigNeed, FsNeed, FunctionEntry, HttpNeed, MANIFEST_FILE, Manifest, MemoryNeed, Needs,
+    SocketNeed,
 };
 pub use memory_limit::MemoryLimits;
 pub use method::Method;
@@ -78,6 +80,7 @@ pub use permit::{HttpPass, Permit, Root};
 pub use quota::QuotaTable;
 pub use review::Remark;
 pub use secret::{SecretGrant, SecretHeader};
+pub use socket::{InvalidTarget, Protocol, SocketPass, SocketTarget};
 pub use tool_policy::{CallRequest, Decision, HoldRule, ToolFacts, ToolPolicy};
 pub use unit::{Bytes, Count, Fuel, InvalidQuantity, Millis};
 pub use widened::widened;

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::{
-    ConfigError, ConfigKey, LimitTable, Method, Origin, PathPattern, SecretHeader,
+    ConfigError, ConfigKey, LimitTable, Method, Origin, PathPattern, Protocol, SecretHeader,
+    SocketTarget,
     config::line_of,
     parse_file,
     quote::{quote, quote_all},
@@ -52,6 +53,8 @@ pub struct Needs {
     pub memory: BTreeMap<Scope, MemoryNeed>,
     /// Configuration values.
     pub config: Option<ConfigNeed>,
+    /// Where sockets lead, in the order of the file.
+    pub sockets: Vec<SocketNeed>,
 }
 
 /// `[needs.fs.ROOT]`
@@ -106,6 +109,19 @@ pub struct ConfigNeed {
     pub reason: Option<String>,
     /// The line of `keys`.
     pub keys_line: u32,
+}
+
+/// `[needs.sockets."HOST:PORT"]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketNeed {
+    /// Where a socket leads.
+    pub to: SocketTarget,
+    /// How.
+    pub protocol: Protocol,
+    /// Why.
+    pub reason: Option<String>,
+    /// The line of `protocol`, or of the table where it has none.
+    pub line: u32,
 }
 
 /// `[function.NAME]`
@@ -198,6 +214,18 @@ impl Manifest {
             });
         }
         http.sort_by_key(|need| need.line);
+        let mut sockets: Vec<SocketNeed> = Vec::new();
+        for (key, need) in read.needs.sockets {
+            let wrong = |message: String| ConfigError::at(file, text, key.span(), message);
+            let to: SocketTarget = key.get_ref().parse().map_err(|e| wrong(format!("{e}")))?;
+            if sockets.iter().any(|other| other.to == to) {
+                return Err(wrong(format!("`{to}` stands here twice")));
+            }
+            let place = need.protocol.as_ref().map_or_else(|| key.span(), Spanned::span);
+            let protocol = need.protocol.map(Spanned::into_inner).unwrap_or_default();
+            sockets.push(SocketNeed { to, protocol, reason: need.reason, line: line(place) });
+        }
+        sockets.sort_by_key(|need| need.line);
         let functions = read.function.into_iter().map(|(name, entry)| {
             let entry = FunctionEntry {
                 effect_line: entry.effect.as_ref().map(|effect| line(effect.span())),
@@ -213,7 +241,13 @@ impl Manifest {
             name: read.tool.name,
             component: component.into_inner(),
             description: read.tool.description,
-            needs: Arc::new(Needs { fs: fs.collect(), http, memory: memory.collect(), config }),
+            needs: Arc::new(Needs {
+                fs: fs.collect(),
+                http,
+                memory: memory.collect(),
+                config,
+                sockets,
+            }),
             limits: read.limits,
             functions: functions.collect(),
         })
@@ -272,6 +306,11 @@ impl Manifest {
         if let Some(need) = &self.needs.config {
             let (keys, why) = (quote_all(&need.keys), reason(&need.reason));
             asks.push(format!("needs.config = {{ keys = {keys}{why} }}"));
+        }
+        for need in &self.needs.sockets {
+            let (to, protocol) = (quote(&need.to.to_string()), need.protocol);
+            let why = reason(&need.reason);
+            asks.push(format!("needs.sockets.{to} = {{ protocol = \"{protocol}\"{why} }}"));
         }
         for (name, limit) in self.limits.given() {
             asks.push(format!("limits.{name} = {limit}"));
@@ -337,6 +376,7 @@ struct NeedsTable {
     http: BTreeMap<Spanned<String>, HttpTable>,
     memory: BTreeMap<Scope, AccessTable>,
     config: Option<ConfigTable>,
+    sockets: BTreeMap<Spanned<String>, SocketTable>,
 }
 
 #[derive(Deserialize)]
@@ -368,6 +408,16 @@ struct HttpTable {
 )]
 struct ConfigTable {
     keys: Spanned<BTreeSet<ConfigKey>>,
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as `{ protocol = \"tcp\", reason = \"why\" }`"
+)]
+struct SocketTable {
+    protocol: Option<Spanned<Protocol>>,
     reason: Option<String>,
 }
 

@@ -14,7 +14,7 @@ use ringfence_event::{
 use url::Url;
 
 use crate::{
-    HttpNeed, MemoryLimits, Method, SecretHeader,
+    HttpNeed, MemoryLimits, Method, SecretHeader, SocketPass,
     grants::{Granted, HttpGranted},
     path,
     tool_policy::{Joined, Rules, widest_access},
@@ -265,6 +265,13 @@ impl Permit {
         needed
             .map(|secret| &secret.name)
             .filter(|name| self.joined.granted.secrets.contains_key(*name))
+    }
+
+    /// Where its sockets may lead: what is both needed and granted, and nothing if the function only
+    /// reads. Whoever resolves a name or connects holds the address against these.
+    #[must_use]
+    pub fn sockets(&self) -> &[SocketPass] {
+        &self.rules().sockets
     }
 
     /// Whether a memory bucket may be used, by the name the guest gave.

@@ -1,13 +1,18 @@
 //! Denials in part: each says which wall was met, and names every line, on both sides, that would
 //! have to be written for the same thing to be allowed. No path of the host is ever in one.
 
+use std::net::SocketAddr;
+
 use ringfence_event::{
     Access, Asked, Denial, DenialCode, Effect, RootName, Scope, SecretFault, SecretName,
     neutralise_line,
 };
-use url::Url;
+use url::{Host, Url};
 
-use crate::{ConfigKey, Method, Origin, Permit, SecretHeader, path, remedy::Lines};
+use crate::{
+    ConfigKey, Method, Origin, Permit, Protocol, SecretHeader, SocketTarget, path, remedy::Lines,
+    socket::is_one,
+};
 
 /// The longest text of a guest that a denial repeats: enough for any real path or URL.
 const ASKED_CHARS_MAX: usize = 1024;
@@ -109,11 +114,62 @@ impl Permit {
         Denial::new(DenialCode::NeverOpen, asked, Vec::new())
     }
 
-    /// The denial for a socket: nothing opens one in this version.
+    /// The denial for a socket of a protocol of which nothing is open at all.
     #[must_use]
-    pub fn deny_socket(&self, address: &str) -> Denial {
-        let asked = Asked::Socket { address: shown(address) };
-        Denial::new(DenialCode::NeverOpen, asked, Vec::new())
+    pub fn deny_sockets(&self, protocol: Protocol) -> Denial {
+        let mut lines = Lines::new(self);
+        lines.sockets(protocol);
+        lines.denial(Asked::Socket { address: format!("any address by {protocol}") })
+    }
+
+    /// The denial for a name that may not be resolved. The name as the guest spelled it.
+    #[must_use]
+    pub fn deny_name(&self, name: &str) -> Denial {
+        let asked = Asked::Socket { address: shown(name) };
+        match SocketTarget::read_host(name) {
+            Some(host @ Host::Domain(_)) => {
+                let mut lines = Lines::new(self);
+                lines.socket_name(&host);
+                lines.denial(asked)
+            }
+            _ => Denial::new(DenialCode::NeverOpen, asked, Vec::new()),
+        }
+    }
+
+    /// The denial for a name that has no public address, where no address is granted beside it.
+    #[must_use]
+    pub fn deny_name_address(&self, name: &str) -> Denial {
+        let mut lines = Lines::new(self);
+        lines.socket_address(name);
+        let asked = Asked::Socket { address: shown(name) };
+        Denial { code: DenialCode::AddressForbidden, ..lines.denial(asked) }
+    }
+
+    /// The denial for an address that a socket may not reach. `name` is what the guest resolved to
+    /// get there, if it did.
+    #[must_use]
+    pub fn deny_socket(&self, protocol: Protocol, to: SocketAddr, name: Option<&str>) -> Denial {
+        let address = SocketTarget::from(to);
+        let asked = Asked::Socket { address: format!("{address} by {protocol}") };
+        if to.port() == 0 || !is_one(to.ip().to_canonical()) {
+            return Denial::new(DenialCode::NeverOpen, asked, Vec::new());
+        }
+        let named = name.and_then(|name| format!("{name}:{}", to.port()).parse().ok());
+        let denial = self.deny_target(protocol, &named.unwrap_or(address));
+        Denial { asked, ..denial }
+    }
+
+    pub(crate) fn deny_target(&self, protocol: Protocol, to: &SocketTarget) -> Denial {
+        let mut lines = Lines::new(self);
+        lines.socket(protocol, to);
+        lines.denial(Asked::Socket { address: format!("{to} by {protocol}") })
+    }
+
+    /// The denial for a socket that others could reach.
+    #[must_use]
+    pub fn deny_bind(&self, protocol: Protocol, to: SocketAddr) -> Denial {
+        let address = format!("{} by {protocol}", SocketTarget::from(to));
+        Denial::new(DenialCode::NeverOpen, Asked::Bind { address }, Vec::new())
     }
 
     pub(crate) fn deny_config(&self, key: &str) -> Denial {

@@ -4,10 +4,11 @@ use ringfence_event::{
     Access, Asked, Denial, DenialCode, Effect, FileOwner, FunctionName, Remedy, RootName, Scope,
     SecretName,
 };
-use url::Url;
+use url::{Host, Url};
 
 use crate::{
-    ConfigKey, HttpNeed, MANIFEST_FILE, Method, Origin, Permit, SecretHeader,
+    ConfigKey, HttpNeed, MANIFEST_FILE, Method, Origin, Permit, Protocol, SecretHeader,
+    SocketGrant, SocketNeed, SocketTarget,
     grants::{COMMAND_LINE, HttpGranted, Place},
     quote::{quote, quote_all},
     refusal::effect_of,
@@ -288,6 +289,95 @@ impl<'a> Lines<'a> {
         match self.joined.granted.http_line {
             Some(_) => format!("http = […, {item}]"),
             None => format!("http = [{item}]"),
+        }
+    }
+
+    /// What a socket lacks to reach `to`.
+    pub(crate) fn socket(&mut self, protocol: Protocol, to: &SocketTarget) {
+        let need = self.joined.needs.sockets.iter().find(|need| need.to == *to);
+        if need.is_none_or(|need| need.protocol != protocol) {
+            self.met(DenialCode::NotNeeded);
+            let table = format!("[needs.sockets.{}]", quote(&to.to_string()));
+            let allow = format!("protocol = \"{protocol}\"");
+            self.author_line(need.map(|need| need.line), table, allow);
+        }
+        self.socket_grants([to]);
+        self.effect(Effect::for_access(Access::Write));
+    }
+
+    /// What a name lacks to be resolved.
+    pub(crate) fn socket_name(&mut self, host: &Host<String>) {
+        let needs = self.socket_needs(|need| need.to.host() == host);
+        if needs.is_empty() {
+            self.met(DenialCode::NotNeeded);
+            let table = format!("[needs.sockets.\"{host}:PORT\"]");
+            self.author_line(None, table, "protocol = \"tcp\"".to_owned());
+            if !self.joined.granted.sockets.iter().any(|(grant, _)| grant.to.host() == host) {
+                self.met(DenialCode::NotGranted);
+                self.tool_line(
+                    self.joined.granted.sockets_line,
+                    self.sockets_line(&[format!("\"{host}:PORT\"")]),
+                );
+            }
+        }
+        self.socket_grants(needs);
+        self.effect(Effect::for_access(Access::Write));
+    }
+
+    /// What a protocol lacks that is not open at all.
+    pub(crate) fn sockets(&mut self, protocol: Protocol) {
+        let needs = self.socket_needs(|need| need.protocol == protocol);
+        if needs.is_empty() {
+            self.met(DenialCode::NotNeeded);
+            let table = "[needs.sockets.\"HOST:PORT\"]".to_owned();
+            self.author_line(None, table, format!("protocol = \"{protocol}\""));
+            self.tool_line(
+                self.joined.granted.sockets_line,
+                self.sockets_line(&["\"HOST:PORT\"".to_owned()]),
+            );
+        }
+        self.socket_grants(needs);
+        self.effect(Effect::for_access(Access::Write));
+    }
+
+    /// What a name without a public address lacks.
+    pub(crate) fn socket_address(&mut self, name: &str) {
+        let named = |grant: &SocketGrant| grant.to.name() == Some(name) && grant.address.is_none();
+        for (grant, place) in self.joined.granted.sockets.iter().filter(|(grant, _)| named(grant)) {
+            let to = quote(&grant.to.to_string());
+            let item = format!("{{ to = {to}, address = \"…\" }}");
+            match place {
+                Place::Tool(line) => self.tool_line(Some(*line), item),
+                // A set's line may stay: an address beside the same name is added to it.
+                Place::Set(..) | Place::Flag => {
+                    self.tool_line(self.joined.granted.sockets_line, self.sockets_line(&[item]));
+                }
+            }
+        }
+    }
+
+    fn socket_needs(&self, fits: impl Fn(&SocketNeed) -> bool) -> Vec<&'a SocketTarget> {
+        let needs = self.joined.needs.sockets.iter();
+        needs.filter(|need| fits(need)).map(|need| &need.to).collect()
+    }
+
+    /// The one line that grants those of `targets` that are not. No flag opens a socket.
+    fn socket_grants<'t>(&mut self, targets: impl IntoIterator<Item = &'t SocketTarget>) {
+        let granted = &self.joined.granted.sockets;
+        let lacking = targets.into_iter().filter(|to| !granted.iter().any(|(g, _)| g.to == **to));
+        let items: Vec<String> = lacking.map(|to| quote(&to.to_string())).collect();
+        if !items.is_empty() {
+            self.met(DenialCode::NotGranted);
+            self.tool_line(self.joined.granted.sockets_line, self.sockets_line(&items));
+        }
+    }
+
+    /// The `sockets` line with more items; `…` is what stands there already.
+    fn sockets_line(&self, items: &[String]) -> String {
+        let items = items.join(", ");
+        match self.joined.granted.sockets_line {
+            Some(_) => format!("sockets = […, {items}]"),
+            None => format!("sockets = [{items}]"),
         }
     }
 

@@ -8,7 +8,7 @@ use ringfence_event::{
 };
 
 use crate::{
-    Grants, Manifest, MemoryLimits, Needs, Permit, Root,
+    Grants, Manifest, MemoryLimits, Needs, Permit, Root, SocketPass,
     grants::{COMMAND_LINE, Granted},
     version::version,
 };
@@ -90,6 +90,7 @@ pub(crate) struct Rules {
     pub(crate) name: FunctionName,
     pub(crate) effect: Effect,
     pub(crate) roots: Vec<Root>,
+    pub(crate) sockets: Vec<SocketPass>,
     /// Whether the operator lists it, or lists none.
     listed: bool,
 }
@@ -127,6 +128,7 @@ impl ToolPolicy {
                     name: name.clone(),
                     effect,
                     roots: roots(&manifest.needs, &granted, effect),
+                    sockets: sockets(&manifest.needs, &granted, effect),
                     listed,
                 }
             })
@@ -242,6 +244,21 @@ fn roots(needs: &Needs, granted: &Granted, effect: Effect) -> Vec<Root> {
         Some(Root { name: name.clone(), path: root.path.clone(), access })
     });
     open.collect()
+}
+
+fn sockets(needs: &Needs, granted: &Granted, effect: Effect) -> Vec<SocketPass> {
+    // What goes over a socket may change anything at its other end.
+    if widest_access(effect) != Some(Access::Write) {
+        return Vec::new();
+    }
+    let mut open = Vec::new();
+    for need in &needs.sockets {
+        for (grant, _) in granted.sockets.iter().filter(|(grant, _)| grant.to == need.to) {
+            let address = grant.address.or_else(|| grant.to.address());
+            open.push(SocketPass { to: need.to.clone(), protocol: need.protocol, address });
+        }
+    }
+    open
 }
 
 /// How far an effect lets a function go with anything gated.

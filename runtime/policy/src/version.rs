@@ -56,6 +56,13 @@ pub(crate) fn version(
     for (name, secret) in &granted.secrets {
         lines.push(format!("grant secret {name} {}", secret.canonical()));
     }
+    for (grant, _) in &granted.sockets {
+        let mut line = format!("grant socket {}", grant.to);
+        if let Some(address) = grant.address {
+            let _ = write!(line, " address {address}");
+        }
+        lines.push(line);
+    }
     lines.sort();
     let head = format!(
         "ringfence policy 1\ntenant {tenant}\ntool {} {} {}\nclosed {closed}\nlimits {limits:?}\nmemory {memory:?}\n",

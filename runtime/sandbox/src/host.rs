@@ -69,10 +69,10 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State
     let options = Default::default();
     wasi_sockets::network::add_to_linker::<State, WasiSockets>(l, &options, State::sockets)?;
     wasi_sockets::instance_network::add_to_linker::<State, WasiSockets>(l, State::sockets)?;
-    wasi_sockets::ip_name_lookup::add_to_linker::<State, HasSelf<State>>(l, |state| state)?;
-    wasi_sockets::tcp::add_to_linker::<State, WasiSockets>(l, State::sockets)?;
+    wasi::sockets::ip_name_lookup::add_to_linker::<State, HasSelf<State>>(l, |state| state)?;
+    wasi_sockets::tcp::add_to_linker::<State, HasSelf<State>>(l, |state| state)?;
     wasi_sockets::tcp_create_socket::add_to_linker::<State, HasSelf<State>>(l, |state| state)?;
-    wasi_sockets::udp::add_to_linker::<State, WasiSockets>(l, State::sockets)?;
+    wasi_sockets::udp::add_to_linker::<State, HasSelf<State>>(l, |state| state)?;
     wasi_sockets::udp_create_socket::add_to_linker::<State, HasSelf<State>>(l, |state| state)?;
     Ok(linker)
 }

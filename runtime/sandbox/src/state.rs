@@ -9,7 +9,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::{
-    host::{http::Hooks, keyvalue::Cursors, random::Streams, stdio},
+    host::{http::Hooks, keyvalue::Cursors, random::Streams, sockets, stdio},
     limiter::Limiter,
     run::{Call, Sink},
 };
@@ -62,6 +62,7 @@ impl State {
             .monotonic_clock(host_clock::Monotonic(clock))
             .stdout(printed[0].clone())
             .stderr(printed[1].clone());
+        sockets::allow(&mut wasi, opened.as_ref().map(|opened| opened.sockets.clone()));
         let started = call.as_ref().map_or(0, |call| call.start.0);
         Self {
             table,

@@ -1,4 +1,4 @@
-//! Sockets: linked for every call, open to none, and each attempt is on record.
+//! Sockets: linked for every call, shut without a need and a grant, and each attempt is on record.
 
 use ringfence_event::{Asked, DenialCode, Effect};
 use ringfence_tests::{Scene, text};
@@ -10,7 +10,7 @@ async fn n9_sockets_are_shut() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let socket = |address: &str| Asked::Socket { address: address.to_owned() };
-    let (tcp, udp) = (socket("any address by TCP"), socket("any address by UDP"));
+    let (tcp, udp) = (socket("any address by tcp"), socket("any address by udp"));
     let cases: [(Value, &str, Asked); 4] = [
         (
             json!({ "what": "connect", "address": [127, 0, 0, 1], "port": port }),
@@ -31,7 +31,7 @@ async fn n9_sockets_are_shut() {
         let ended = scene.run("shut", arguments.clone()).await;
         assert!(text(&ended).contains(said), "{arguments}: {ended:?}");
         let [denial] = &ended.denials[..] else { panic!("{arguments}: {ended:?}") };
-        assert_eq!((denial.code, &denial.asked), (DenialCode::NeverOpen, &asked));
+        assert_eq!((denial.code, &denial.asked), (DenialCode::NotNeeded, &asked));
     }
     // Nobody came.
     listener.set_nonblocking(true).unwrap();

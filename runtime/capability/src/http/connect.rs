@@ -16,12 +16,16 @@ use hyper_util::{
     client::legacy,
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
+use ringfence_event::TenantId;
 use tokio::net::TcpStream;
 use tower_service::Service;
 use url::{Host, Url};
 
-use super::{Body, is_public};
-use crate::memory::BoxFuture;
+use super::Body;
+use crate::{
+    memory::BoxFuture,
+    network::{Network, is_public},
+};
 
 /// How long an idle connection is kept: long enough for a burst of requests of one tool.
 const IDLE: Duration = Duration::from_secs(30);
@@ -66,8 +70,13 @@ pub(super) fn cause(error: &legacy::Error) -> Option<ConnectError> {
 pub(super) struct HttpClient(legacy::Client<HttpsConnector<Connector>, Body>);
 
 impl HttpClient {
-    /// A client whose connections all go to `granted`, or where names lead if that is `None`.
-    pub(super) fn new(granted: Option<IpAddr>) -> Self {
+    /// A client of one tenant, whose connections all go to `granted`, or where names lead if that is
+    /// `None`.
+    pub(super) fn new(
+        network: Arc<dyn Network>,
+        tenant: TenantId,
+        granted: Option<IpAddr>,
+    ) -> Self {
         let roots =
             rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -80,7 +89,7 @@ impl HttpClient {
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(Connector { granted });
+            .wrap_connector(Connector { network, tenant, granted });
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
@@ -97,6 +106,8 @@ impl HttpClient {
 /// Makes the TCP connection of a request.
 #[derive(Clone)]
 pub(super) struct Connector {
+    network: Arc<dyn Network>,
+    tenant: TenantId,
     /// The address that an operator granted for the one host this connects to.
     granted: Option<IpAddr>,
 }
@@ -111,18 +122,18 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let granted = self.granted;
+        let Self { network, tenant, granted } = self.clone();
         Box::pin(async move {
             // The URL was checked with this parser, so its reading of the host is the one that counts.
             let url = Url::parse(&uri.to_string()).map_err(|_| ConnectError::Name)?;
             let port = url.port_or_known_default().ok_or(ConnectError::Name)?;
             let addresses = match (granted, url.host()) {
                 (Some(granted), _) => vec![SocketAddr::new(granted, port)],
-                (None, Some(host)) => judged(host, port).await?,
+                (None, Some(host)) => judged(&*network, &tenant, host, port).await?,
                 (None, None) => return Err(ConnectError::Name),
             };
             for address in addresses {
-                if let Ok(stream) = TcpStream::connect(address).await {
+                if let Ok(stream) = network.connect(address).await {
                     // Small requests are the rule; waiting to fill a packet only adds latency.
                     let _ = stream.set_nodelay(true);
                     return Ok(TokioIo::new(stream));
@@ -134,18 +145,26 @@ impl Service<Uri> for Connector {
 }
 
 /// The public addresses of a host.
-async fn judged(host: Host<&str>, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
-    let found: Vec<SocketAddr> = match host {
-        Host::Ipv4(address) => vec![SocketAddr::new(address.into(), port)],
-        Host::Ipv6(address) => vec![SocketAddr::new(address.into(), port)],
+async fn judged(
+    network: &dyn Network,
+    tenant: &TenantId,
+    host: Host<&str>,
+    port: u16,
+) -> Result<Vec<SocketAddr>, ConnectError> {
+    let found: Vec<IpAddr> = match host {
+        Host::Ipv4(address) => vec![address.into()],
+        Host::Ipv6(address) => vec![address.into()],
         Host::Domain(name) => {
-            let found = tokio::net::lookup_host((name, port)).await;
-            found.map_err(|_| ConnectError::Name)?.collect()
+            network.resolve(tenant, name).await.map_err(|_| ConnectError::Name)?
         }
     };
     if found.is_empty() {
         return Err(ConnectError::Name);
     }
-    let public: Vec<_> = found.into_iter().filter(|address| is_public(address.ip())).collect();
+    let public: Vec<_> = found
+        .into_iter()
+        .filter(|address| is_public(*address))
+        .map(|address| SocketAddr::new(address, port))
+        .collect();
     if public.is_empty() { Err(ConnectError::Forbidden) } else { Ok(public) }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use ringfence_event::{Access, Denial};
-use ringfence_policy::{Decision, FlagGrants, Grants};
+use ringfence_policy::{Decision, FlagGrants, Grants, Protocol};
 use url::Url;
 
 use crate::scene::{decide, grants, permit, policy};
@@ -29,6 +29,14 @@ paths = ["/repos/**"]
 [needs.memory.user]
 access = "write"
 
+[needs.sockets."db.example:5432"]
+
+[needs.sockets."cache.example:6379"]
+protocol = "tcp"
+
+[needs.sockets."10.0.0.5:53"]
+protocol = "udp"
+
 [function.look]
 description = "Looks."
 
@@ -50,6 +58,7 @@ http = [
 ]
 config.region = "secret-region"
 config.never = "secret value"
+sockets = ["db.example:5432", "10.0.0.5:53", "other.example:1"]
 "#;
 
 fn sentences(grants: &Grants) -> String {
@@ -100,6 +109,32 @@ fn sentences(grants: &Grants) -> String {
         if let Err(denial) = permit.config_all() {
             say(denial);
         }
+        let open = |protocol, to: &str| {
+            let mut passes = permit.sockets().iter();
+            passes.any(|pass| pass.protocol == protocol && pass.to == to.parse().unwrap())
+        };
+        for (protocol, to, address) in [
+            (Protocol::Tcp, "db.example:5432", "93.184.216.34:5432"),
+            (Protocol::Tcp, "db.example:22", "93.184.216.34:22"),
+            (Protocol::Tcp, "cache.example:6379", "93.184.216.35:6379"),
+            (Protocol::Udp, "10.0.0.5:53", "10.0.0.5:53"),
+            (Protocol::Tcp, "10.0.0.5:53", "10.0.0.5:53"),
+            (Protocol::Tcp, "10.0.0.6:22", "10.0.0.6:22"),
+        ] {
+            if !open(protocol, to) {
+                let name = to.rsplit_once(':').unwrap().0;
+                let name = Some(name).filter(|name| name.ends_with("example"));
+                say(permit.deny_socket(protocol, address.parse().unwrap(), name));
+            }
+        }
+        for name in ["cache.example", "other.example", "exfil.example"] {
+            say(permit.deny_name(name));
+        }
+        say(permit.deny_name_address("db.example"));
+        if permit.sockets().is_empty() {
+            say(permit.deny_sockets(Protocol::Udp));
+            say(permit.deny_sockets(Protocol::Tcp));
+        }
     }
     shown
 }
@@ -136,9 +171,12 @@ fn whatever_is_written() {
         permit.deny_file("/workspace/fifo", Access::Read),
         permit.deny_file("/work\u{202e}\nspace", Access::Read),
         permit.deny_outside("/workspace/../etc/passwd", Access::Write),
-        permit.deny_socket("10.0.0.1:22"),
         permit.config("no key\u{202e}").unwrap_err(),
         permit.config("*").unwrap_err(),
+        permit.deny_bind(Protocol::Tcp, "0.0.0.0:80".parse().unwrap()),
+        permit.deny_socket(Protocol::Udp, "224.0.0.1:5353".parse().unwrap(), None),
+        permit.deny_name("exfil\u{202e}.example"),
+        permit.deny_name("db.example."),
         permit.deny_url("GET", "not a url\u{1b}[31m"),
         permit.deny_address("GET", &url("https://a.wide.example/")),
         permit.deny_address("GET", &url("https://api.example/repos/x")),

@@ -33,6 +33,13 @@ access = "write"
 [needs.config]
 keys = ["base-url", "unset"]
 
+[needs.sockets."db.example:5432"]
+
+[needs.sockets."cache.example:6379"]
+
+[needs.sockets."192.0.2.1:53"]
+protocol = "udp"
+
 [function.look]
 effect = "read"
 "#;
@@ -53,6 +60,12 @@ http = [
     { url = "http://db.example", address = "10.0.0.5" },
 ]
 config.not-asked = "secret"
+sockets = [
+    "db.example:5432",
+    { to = "cache.example:6379", address = "10.0.0.6" },
+    "192.0.2.1:53",
+    "other.example:1",
+]
 "#;
 
 /// The documentation's addresses stand for public ones.
@@ -112,6 +125,7 @@ fn requests() -> Vec<Request> {
     };
     let memory = |bucket: &str, access| Request::Memory { bucket: bucket.to_owned(), access };
     let config = |key: &str| Request::Config { key: key.to_owned() };
+    let socket = |to: &str| Request::Socket { to: to.parse().unwrap() };
     vec![
         file("/", Access::Read),
         file("/", Access::Write),
@@ -133,7 +147,13 @@ fn requests() -> Vec<Request> {
         config("base-url"),
         config("unset"),
         config("not-asked"),
-        Request::Socket { address: "db.example:5432".to_owned() },
+        socket("db.example:5432"),
+        socket("db.example:22"),
+        socket("cache.example:6379"),
+        socket("10.0.0.6:6379"),
+        socket("192.0.2.1:53"),
+        socket("192.0.2.2:53"),
+        socket("other.example:1"),
     ]
 }
 
@@ -143,6 +163,11 @@ fn single_requests() {
     let mut shown = String::new();
     for request in requests() {
         let said = explain(&grants, "look", Some(&request));
+        let _ = writeln!(shown, "{request:?}\n{said}");
+    }
+    // What only reads has no sockets.
+    for request in requests().iter().filter(|request| matches!(request, Request::Socket { .. })) {
+        let said = explain(&grants, "send", Some(request));
         let _ = writeln!(shown, "{request:?}\n{said}");
     }
     assert!(!shown.contains("secret"));
@@ -164,7 +189,10 @@ fn an_answer_is_the_permits() {
                 Request::Http { method, url } => permit.http(method, url).is_ok(),
                 Request::Memory { bucket, access } => permit.bucket(bucket, *access).is_ok(),
                 Request::Config { key } => permit.config(key).is_ok(),
-                Request::Socket { .. } => false,
+                Request::Socket { to } => permit.sockets().iter().any(|pass| {
+                    let granted = pass.address.is_some() && pass.address == to.address();
+                    pass.to == *to || pass.to.port() == to.port() && granted
+                }),
             };
             let function = function.parse().unwrap();
             let explained = policy.explain(&user, &function, Some(&request), is_public);

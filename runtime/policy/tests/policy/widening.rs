@@ -11,7 +11,7 @@ use crate::scene::{decide, grants, permit, policy};
 const HEAD: &str = "[tool]\nname = \"files\"\ncomponent = \"files.wasm\"\n";
 
 /// Tables that a manifest may have, whole ones, so that any subset is a manifest.
-const NEEDS: [&str; 10] = [
+const NEEDS: [&str; 12] = [
     "[needs.fs.a]\naccess = \"write\"\n",
     "[needs.fs.b]\naccess = \"read\"\n",
     "[needs.http.\"https://x.example\"]\nmethods = [\"GET\", \"POST\"]\npaths = [\"/p/**\"]\n",
@@ -22,16 +22,19 @@ const NEEDS: [&str; 10] = [
     "[needs.memory.tenant]\naccess = \"read\"\n",
     "[needs.config]\nkeys = [\"base-url\"]\n",
     "[function.look]\neffect = \"read\"\n",
+    "[needs.sockets.\"db.example:1\"]\n",
+    "[needs.sockets.\"10.0.0.5:1\"]\nprotocol = \"udp\"\n",
 ];
 
 /// Lines under a tool's table, and items of its `http`.
-const LINES: [&str; 6] = [
+const LINES: [&str; 7] = [
     "fs.a = { path = \"/a\", access = \"write\" }\n",
     "fs.b = { path = \"/b\", access = \"write\" }\n",
     "memory.user = \"read\"\n",
     "memory.tenant = \"write\"\n",
     "use = [\"set\"]\n",
     "config.base-url = \"x\"\n",
+    "sockets = [{ to = \"db.example:1\", address = \"10.0.0.6\" }, \"10.0.0.5:1\"]\n",
 ];
 const ITEMS: [&str; 5] = [
     "{ url = \"https://x.example\", methods = [\"POST\"] }",
@@ -40,7 +43,7 @@ const ITEMS: [&str; 5] = [
     "{ url = \"http://127.0.0.1\", methods = [\"GET\"] }",
     "\"*\"",
 ];
-const SET: &str = "[grant-set.set]\nmemory.user = \"write\"\nhttp = [\"https://*.example\"]\n";
+const SET: &str = "[grant-set.set]\nmemory.user = \"write\"\nhttp = [\"https://*.example\"]\nsockets = [\"db.example:1\"]\n";
 
 /// All that can be asked here, and what of it is open.
 fn open(needs: &[bool], lines: &[bool], items: &[bool]) -> BTreeSet<String> {
@@ -87,6 +90,9 @@ fn open(needs: &[bool], lines: &[bool], items: &[bool]) -> BTreeSet<String> {
         if permit.config("base-url").is_ok() {
             open.insert(format!("{function} base-url"));
         }
+        for pass in permit.sockets() {
+            open.insert(format!("{function} {} {} {:?}", pass.protocol, pass.to, pass.address));
+        }
         for bucket in ["session", "user", "agent", "tenant"] {
             for access in [Access::Read, Access::Write] {
                 if permit.bucket(bucket, access).is_ok() {
@@ -102,17 +108,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn taking_a_line_away_opens_nothing(
-        needs in prop::collection::vec(any::<bool>(), 9),
-        lines in prop::collection::vec(any::<bool>(), 6),
+        needs in prop::collection::vec(any::<bool>(), 12),
+        lines in prop::collection::vec(any::<bool>(), 7),
         items in prop::collection::vec(any::<bool>(), 5),
-        which in 0..20_usize,
+        which in 0..24_usize,
     ) {
         let before = open(&needs, &lines, &items);
         let (mut fewer_needs, mut fewer_lines, mut fewer_items) = (needs, lines, items);
         match which {
-            0..9 => fewer_needs[which] = false,
-            9..15 => fewer_lines[which - 9] = false,
-            _ => fewer_items[which - 15] = false,
+            // Without its line in the manifest a function has the effect that it declares itself.
+            9 => {}
+            0..12 => fewer_needs[which] = false,
+            12..19 => fewer_lines[which - 12] = false,
+            _ => fewer_items[which - 19] = false,
         }
         let after = open(&fewer_needs, &fewer_lines, &fewer_items);
         prop_assert!(after.is_subset(&before), "{:?}", after.difference(&before).collect::<Vec<_>>());
@@ -121,12 +129,20 @@ proptest! {
 
 #[test]
 fn one_side_opens_nothing() {
-    assert_eq!(open(&[true; 10], &[false; 6], &[false; 5]), BTreeSet::new());
-    assert_eq!(open(&[false; 10], &[true; 6], &[true; 5]), BTreeSet::new());
-    let both = open(&[true; 10], &[true; 6], &[true; 5]);
+    assert_eq!(open(&[true; 12], &[false; 7], &[false; 5]), BTreeSet::new());
+    assert_eq!(open(&[false; 12], &[true; 7], &[true; 5]), BTreeSet::new());
+    let both = open(&[true; 12], &[true; 7], &[true; 5]);
     assert!(both.contains("write a write") && both.contains("send PUT https://x.example/"));
     assert!(!both.contains("look a write") && !both.iter().any(|line| line.starts_with("add ")));
     assert!(!both.contains("send DELETE https://x.example/"));
+    for line in [
+        "tcp db.example:1 Some(10.0.0.6)",
+        "tcp db.example:1 None",
+        "udp 10.0.0.5:1 Some(10.0.0.5)",
+    ] {
+        assert!(both.contains(&format!("send {line}")), "{both:?}");
+        assert!(!both.contains(&format!("look {line}")) && !both.contains(&format!("add {line}")));
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ async fn definitions_are_asked_with_nothing_open() {
     let names: Vec<_> = definitions.iter().map(|definition| definition.name.as_str()).collect();
     assert_eq!(
         names,
-        ["ambient", "file", "flood", "hold", "http", "memory", "repeat", "shut", "tell"]
+        ["ambient", "file", "flood", "hold", "http", "memory", "repeat", "shut", "sockets", "tell"]
     );
     assert_eq!(tool.definitions().await.unwrap(), definitions);
 }

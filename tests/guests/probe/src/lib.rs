@@ -11,6 +11,7 @@ mod http;
 mod memory;
 mod repeat;
 mod shut;
+mod sockets;
 mod tell;
 
 ringfence_sdk::export!(
@@ -22,5 +23,6 @@ ringfence_sdk::export!(
     memory::memory,
     repeat::repeat,
     shut::shut,
+    sockets::sockets,
     tell::tell,
 );
