@@ -1,7 +1,11 @@
 //! Paths within a root, and what lies between two roots.
 
+mod kept;
 mod outside;
+mod quota;
+mod race;
 mod read_only;
+mod special;
 
 use std::fs;
 

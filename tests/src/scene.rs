@@ -68,6 +68,7 @@ pub struct Scene {
     effect: Effect,
     needs: String,
     grants: String,
+    tenant_lines: String,
     host: Host,
     /// What is in its memory.
     pub stored: Arc<Stored>,
@@ -91,6 +92,7 @@ impl Scene {
             effect,
             needs: String::new(),
             grants: String::new(),
+            tenant_lines: String::new(),
             host: Host::new(),
             stored: Arc::default(),
             notes: Arc::default(),
@@ -137,6 +139,25 @@ impl Scene {
         Self { host: self.host.with_vault(vault), ..self }
     }
 
+    /// Lines for the operator's table of this tenant.
+    #[must_use]
+    pub fn tenant_lines(mut self, lines: &str) -> Self {
+        self.tenant_lines += &format!("{lines}\n");
+        self
+    }
+
+    /// The same on another host.
+    #[must_use]
+    pub fn on(self, host: Host) -> Self {
+        Self { host, ..self }
+    }
+
+    /// What holds its roots.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// A root that the manifest needs for writing and the operator gives as far as `access`.
     #[must_use]
     pub fn root(self, name: &str, path: &Path, access: &str) -> Self {
@@ -157,8 +178,10 @@ impl Scene {
             definitions: Digest::of(b"definitions"),
             functions: vec![(function.parse().unwrap(), self.effect)],
         };
-        let Self { tenant, grants: lines, .. } = self;
-        let grants = grants(&format!("[tenant.{tenant}.tool.probe]\n{lines}"));
+        let Self { tenant, tenant_lines, grants: lines, .. } = self;
+        let text =
+            format!("[tenant.{tenant}]\n{tenant_lines}[tenant.{tenant}.tool.probe]\n{lines}");
+        let grants = grants(&text);
         ToolPolicy::compile(tenant, &facts, &manifest, &grants)
     }
 

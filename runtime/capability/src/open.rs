@@ -1,8 +1,12 @@
 //! From a permit to what it opens.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use ringfence_event::{Denial, Timestamp, Usage};
+use ringfence_event::{Denial, TenantId, Timestamp, Usage};
 use ringfence_policy::Permit;
 use ringfence_vault::{Redactor, Vault};
 
@@ -10,7 +14,7 @@ use crate::{
     ambient::Clock,
     config::Configuration,
     denials::DenialLog,
-    fs::{Files, OpenRoot, Roots},
+    fs::{Claim, Files, Held, Kept, RootError, Roots},
     http::{Clients, Gate},
     memory::{Buckets, Memory, Writes},
     meter::Meter,
@@ -45,7 +49,7 @@ pub struct OpenError {
     pub path: PathBuf,
     /// Why.
     #[source]
-    pub source: std::io::Error,
+    pub source: RootError,
 }
 
 impl Host {
@@ -69,6 +73,28 @@ impl Host {
         Self { roots: Arc::default(), clients, network, secrets: Secrets::new(Vault::new()) }
     }
 
+    /// A host that keeps these for itself.
+    ///
+    /// # Errors
+    /// When one of them cannot be looked at.
+    pub fn keeping(kept: &Kept) -> io::Result<Self> {
+        Ok(Self { roots: Arc::new(Roots::keeping(kept)?), ..Self::default() })
+    }
+
+    /// Looks at a folder that a tenant is to get as a root, and holds it from then on.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or is none that a tenant may have.
+    pub fn register(&self, claim: &Claim<'_>) -> Result<(), RootError> {
+        self.roots.register(claim)
+    }
+
+    /// What a tenant's folder holds, if that is counted: after the first call that has it as a root.
+    #[must_use]
+    pub fn held(&self, tenant: &TenantId, path: &Path) -> Option<Held> {
+        self.roots.held(tenant, path)
+    }
+
     /// Opens what a permit opens, for one call that starts at `start`, draws its random bytes from
     /// `seed` and has this memory. The permit is used up.
     pub fn open(
@@ -79,17 +105,12 @@ impl Host {
         buckets: Arc<dyn Buckets>,
     ) -> Result<Opened, OpenError> {
         let permit = Arc::new(permit);
-        let mut roots = Vec::with_capacity(permit.roots().len());
-        for root in permit.roots() {
-            let dir = self.roots.handle(&root.path).map_err(|source| OpenError {
-                root: root.name.to_string(),
-                path: root.path.clone(),
-                source,
-            })?;
-            roots.push(Arc::new(OpenRoot::new(root.name.clone(), root.access, dir)));
-        }
-        let meter = Arc::new(Meter::new(*permit.limits()));
         let denials = Arc::new(DenialLog::default());
+        let roots = self
+            .roots
+            .open(&permit, &denials)
+            .map_err(|(root, path, source)| OpenError { root: root.to_string(), path, source })?;
+        let meter = Arc::new(Meter::new(*permit.limits()));
         let clock = Clock::new(start, permit.effect());
         let secrets = self.secrets.of_call(permit.clone());
         let clients = self.clients.clone();

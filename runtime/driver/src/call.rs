@@ -15,6 +15,7 @@ use crate::{
     Caller, Error, Installed, Runtime,
     buckets::{self, CallBuckets},
     entropy, redact,
+    root::register_flags,
     runtime::Inner,
     tool::Unusable,
 };
@@ -56,6 +57,7 @@ impl Runtime {
         sink: Arc<dyn Sink>,
     ) -> Result<CallResult, Error> {
         let inner = &*self.0;
+        register_flags(&inner.host, &inner.config, &caller.tenant)?;
         let installed = self.find(&call.tool).await?;
         let function = pick(&installed, call.function.as_ref())?;
         let id = CallId::direct(entropy::id()?);

@@ -62,6 +62,8 @@ pub struct Config {
     pub(crate) models: BTreeMap<ModelName, ModelConfig>,
     pub(crate) grants: Grants,
     pub(crate) vault: Vault,
+    /// The text of the operator's file, to show what is wrong in it.
+    pub(crate) text: String,
 }
 
 impl Config {
@@ -70,7 +72,11 @@ impl Config {
     /// # Errors
     /// When it cannot be read, and the first thing that is wrong in it.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let text = read_text(path)?;
+        Self::read(path, read_text(path)?)
+    }
+
+    /// Reads what the operator's file would be.
+    pub(crate) fn read(path: &Path, text: String) -> Result<Self, Error> {
         let folder = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
@@ -106,6 +112,7 @@ impl Config {
             models: file.model,
             grants,
             vault: Vault::new(),
+            text,
         })
     }
 
@@ -121,6 +128,7 @@ impl Config {
             models: BTreeMap::new(),
             grants: Grants::none(CONFIG_FILE),
             vault: Vault::new(),
+            text: String::new(),
         }
     }
 

@@ -29,6 +29,7 @@ mod explain;
 mod journal;
 mod manage;
 mod redact;
+mod root;
 mod run;
 mod runtime;
 mod session;

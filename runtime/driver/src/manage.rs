@@ -12,9 +12,9 @@ use ringfence_policy::{ConfigKey, Manifest, Remark, edit_grant, suggest_grant};
 use ringfence_store::{Append, Batch, NewEvent};
 
 use crate::{
-    Caller, Error, Installed, Runtime,
+    Caller, Config, Error, Installed, Runtime,
     config::{CONFIG_FILE, read_text},
-    entropy,
+    entropy, root,
     tool::Unusable,
 };
 
@@ -260,6 +260,8 @@ impl Runtime {
         lines.extend(edit.lines());
         let name = file.display().to_string();
         let text = edit_grant(&name, &old, &caller.tenant, tool, &edit)?;
+        // What would be refused when it is next read is not written.
+        root::host(&Config::read(&file, text.clone())?.with_home(&self.0.config.home))?;
         Ok(Granted { file, lines, unset, text, before: old, tool: tool.clone() })
     }
 

@@ -17,6 +17,7 @@ use ringfence_store::Store;
 use crate::{
     Config, Error, Installed,
     config::read_text,
+    root,
     tool::{Tools, Unusable},
 };
 
@@ -61,6 +62,7 @@ impl Runtime {
     /// # Errors
     /// When one of them cannot be opened.
     pub fn open(config: Config) -> Result<Self, Error> {
+        let host = root::host(&config)?.with_vault(config.vault.clone());
         let store = LazyStore::start(config.home.join("journal.db"));
         let engine = Engine::new(&EngineConfig {
             concurrent_calls: config.concurrent_calls,
@@ -71,7 +73,7 @@ impl Runtime {
         let tools = Tools::new(lock, &config.folder);
         Ok(Self(Arc::new(Inner {
             engine,
-            host: Host::new().with_vault(config.vault.clone()),
+            host,
             tools,
             store,
             policies: Mutex::default(),

@@ -45,6 +45,8 @@ pub enum DenialCode {
     SecretInClear,
     /// A secret that the request is to carry cannot be read, or cannot be used as it is.
     SecretUnavailable,
+    /// It belongs to the host: the store's folder, or a file that says what tools may do.
+    Protected,
     /// It does not fit into what the operator lets the root or the tenant hold.
     QuotaFull,
     /// The component, its definitions or its needs are not what was accepted.
@@ -70,6 +72,7 @@ impl DenialCode {
             Self::AddressForbidden => "address-forbidden",
             Self::SecretInClear => "secret-in-clear",
             Self::SecretUnavailable => "secret-unavailable",
+            Self::Protected => "protected",
             Self::QuotaFull => "quota-full",
             Self::NotAccepted => "not-accepted",
             Self::ChangedSince => "changed-since",
@@ -269,6 +272,7 @@ impl Denial {
             DenialCode::AddressForbidden => "the address is not a public one",
             DenialCode::SecretInClear => "it would leave this machine unencrypted",
             DenialCode::SecretUnavailable => "it cannot be used as the operator keeps it",
+            DenialCode::Protected => "it belongs to the host",
             DenialCode::QuotaFull => "the quota is full",
             DenialCode::NotAccepted => "the tool is not what was accepted",
             DenialCode::ChangedSince => {

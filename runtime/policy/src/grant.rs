@@ -15,8 +15,8 @@ use serde::{
 use toml::Spanned;
 
 use crate::{
-    ConfigKey, LimitTable, Method, Origin, PathPattern, QuotaTable, SecretGrant, SocketTarget,
-    socket::is_one,
+    Bytes, ConfigKey, Count, LimitTable, Method, Origin, PathPattern, Quota, QuotaTable,
+    SecretGrant, SocketTarget, socket::is_one,
 };
 
 /// `[defaults]`
@@ -95,6 +95,18 @@ pub struct FsGrant {
     /// How far it is open.
     #[serde(default = "read")]
     pub access: Access,
+    /// How many bytes may lie in it; absent: not counted.
+    #[serde(default)]
+    pub bytes: Option<Bytes>,
+    /// How many files, folders and links may lie in it; absent: not counted.
+    #[serde(default)]
+    pub files: Option<Count>,
+}
+
+impl FsGrant {
+    pub(crate) fn quota(&self) -> Quota {
+        Quota { bytes: self.bytes.map(|bytes| bytes.0), files: self.files.map(|files| files.0) }
+    }
 }
 
 fn read() -> Access {

@@ -15,8 +15,8 @@ use ringfence_event::{
 use toml::Spanned;
 
 use crate::{
-    ConfigError, ConfigKey, Defaults, FsGrant, GrantSet, HttpGrant, LimitTable, Origin,
-    SecretGrant, SocketGrant, TenantGrants, ToolGrant, config::line_of,
+    ConfigError, ConfigKey, Defaults, GrantSet, HttpGrant, LimitTable, Origin, Quota, QuotaTable,
+    SecretGrant, SocketGrant, TenantGrants, TenantQuota, ToolGrant, config::line_of,
 };
 
 /// The name under which flags appear where files do.
@@ -30,6 +30,7 @@ pub struct Grants {
     tools: BTreeMap<TenantId, BTreeMap<ToolName, Arc<Granted>>>,
     /// The quota of memory and its line, where a tenant has one.
     memory: BTreeMap<TenantId, (u64, u32)>,
+    quotas: BTreeMap<TenantId, (TenantQuota, QuotaLines)>,
     flags: Option<Arc<Granted>>,
 }
 
@@ -58,6 +59,9 @@ pub(crate) struct Granted {
     pub(crate) secrets: BTreeMap<SecretName, SecretGranted>,
     pub(crate) sockets: Vec<(SocketGrant, Place)>,
     pub(crate) limits: LimitTable,
+    /// What the tenant may hold over all its roots.
+    pub(crate) quota: TenantQuota,
+    pub(crate) quota_lines: QuotaLines,
     /// The line of the tool's own `http`.
     pub(crate) http_line: Option<u32>,
     /// The line of the tool's own `sockets`.
@@ -70,7 +74,35 @@ pub(crate) struct Granted {
 pub(crate) struct RootGranted {
     pub(crate) path: PathBuf,
     pub(crate) access: Access,
+    pub(crate) quota: Quota,
     pub(crate) place: Place,
+    /// Where it stands in the file; empty for a flag.
+    pub(crate) span: Range<usize>,
+}
+
+/// The lines of a tenant's quota, as far as they stand in the file.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct QuotaLines {
+    pub(crate) bytes: Option<u32>,
+    pub(crate) files: Option<u32>,
+    pub(crate) handles: Option<u32>,
+}
+
+/// A folder that somebody is given, to be looked at before it is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct GrantedRoot<'a> {
+    /// Who; `None` for a flag, which is for whoever types it.
+    pub tenant: Option<&'a TenantId>,
+    /// Its name.
+    pub name: &'a RootName,
+    /// The folder on the host.
+    pub path: &'a Path,
+    /// How far it is given.
+    pub access: Access,
+    /// What may lie in it.
+    pub quota: Quota,
+    /// Where it stands in the file; `None` for a flag.
+    pub span: Option<&'a Range<usize>>,
 }
 
 #[derive(Clone, Debug)]
@@ -135,6 +167,7 @@ impl Grants {
             defaults: LimitTable::default(),
             tools: BTreeMap::new(),
             memory: BTreeMap::new(),
+            quotas: BTreeMap::new(),
             flags: None,
         }
     }
@@ -153,13 +186,16 @@ impl Grants {
         tenants: BTreeMap<TenantId, TenantGrants>,
     ) -> Result<Self, ConfigError> {
         let source = Source { file, text, folder };
-        let (mut tools, mut memory) = (BTreeMap::new(), BTreeMap::new());
+        let (mut tools, mut memory, mut quotas) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (tenant, grants) in tenants {
             if let Some(quota) = &grants.quota.memory {
                 let line = source.line(quota.span());
                 memory.insert(tenant.clone(), (quota.get_ref().0, line));
             }
             let mut given = BTreeMap::new();
+            let quota = (grants.quota.quota(), source.quota_lines(&grants.quota));
+            quotas.insert(tenant.clone(), quota);
             for (name, grant) in grants.tool {
                 let line = source.line(name.span());
                 let granted = source.merge(grant, line, sets)?;
@@ -167,7 +203,8 @@ impl Grants {
             }
             tools.insert(tenant, given);
         }
-        Ok(Self { file: file.to_owned(), defaults: defaults.limits, tools, memory, flags: None })
+        let (file, defaults) = (file.to_owned(), defaults.limits);
+        Ok(Self { file, defaults, tools, memory, quotas, flags: None })
     }
 
     /// Grants by flags alone: any tool may be called, with what the flags give.
@@ -186,7 +223,8 @@ impl Grants {
     pub fn with_flags(self, flags: FlagGrants) -> Result<Self, ConfigError> {
         let mut granted = Granted { limits: flags.limits, ..Granted::default() };
         for (name, path, access) in flags.fs {
-            let root = RootGranted { path, access, place: Place::Flag };
+            let (quota, place) = (Quota::default(), Place::Flag);
+            let root = RootGranted { path, access, quota, place, span: 0..0 };
             if granted.fs.insert(name.clone(), root).is_some() {
                 let message = format!("the root `{name}` is given twice");
                 return Err(ConfigError::new(COMMAND_LINE, message));
@@ -214,6 +252,22 @@ impl Grants {
         self.tools.get(tenant).into_iter().flat_map(BTreeMap::keys)
     }
 
+    /// Every folder that is given to anybody, by the file and by flags.
+    pub fn roots(&self) -> impl Iterator<Item = GrantedRoot<'_>> {
+        let by_file = self.tools.iter().flat_map(|(tenant, tools)| {
+            let of_tools = tools.values().flat_map(|granted| &granted.fs);
+            of_tools.map(move |(name, root)| root.granted(Some(tenant), name))
+        });
+        let by_flags = self.flags.iter().flat_map(|granted| &granted.fs);
+        by_file.chain(by_flags.map(|(name, root)| root.granted(None, name)))
+    }
+
+    /// What a tenant may hold over all its roots.
+    #[must_use]
+    pub fn tenant_quota(&self, tenant: &TenantId) -> TenantQuota {
+        self.quotas.get(tenant).map(|(quota, _)| *quota).unwrap_or_default()
+    }
+
     pub(crate) fn file(&self) -> &str {
         &self.file
     }
@@ -229,8 +283,14 @@ impl Grants {
     /// What a tool is given; `None` when the tenant has no table for it and nobody typed flags.
     pub(crate) fn granted(&self, tenant: &TenantId, tool: &ToolName) -> Option<Granted> {
         let by_file = self.tools.get(tenant).and_then(|tools| tools.get(tool));
-        let Some(flags) = &self.flags else { return by_file.map(|granted| (**granted).clone()) };
+        if by_file.is_none() && self.flags.is_none() {
+            return None;
+        }
         let mut granted = by_file.map(|granted| (**granted).clone()).unwrap_or_default();
+        if let Some((quota, lines)) = self.quotas.get(tenant) {
+            (granted.quota, granted.quota_lines) = (*quota, *lines);
+        }
+        let Some(flags) = &self.flags else { return Some(granted) };
         granted.fs.extend(flags.fs.clone());
         granted.http.extend(flags.http.iter().cloned());
         for (scope, (access, place)) in &flags.memory {
@@ -250,6 +310,14 @@ impl Grants {
     }
 }
 
+impl RootGranted {
+    fn granted<'a>(&'a self, tenant: Option<&'a TenantId>, name: &'a RootName) -> GrantedRoot<'a> {
+        let Self { path, access, quota, place, span } = self;
+        let span = (*place != Place::Flag).then_some(span);
+        GrantedRoot { tenant, name, path, access: *access, quota: *quota, span }
+    }
+}
+
 impl Granted {
     /// The one address that a granted origin is bound to.
     pub(crate) fn address(grant: &HttpGrant) -> Option<IpAddr> {
@@ -260,6 +328,14 @@ impl Granted {
 impl Source<'_> {
     fn line(&self, span: Range<usize>) -> u32 {
         line_of(self.text, span.start)
+    }
+
+    fn quota_lines(&self, quota: &QuotaTable) -> QuotaLines {
+        QuotaLines {
+            bytes: quota.bytes.as_ref().map(|bytes| self.line(bytes.span())),
+            files: quota.files.as_ref().map(|files| self.line(files.span())),
+            handles: quota.handles.as_ref().map(|handles| self.line(handles.span())),
+        }
     }
 
     fn error(&self, span: Range<usize>, message: String) -> ConfigError {
@@ -325,8 +401,8 @@ impl Source<'_> {
         place: impl Fn(u32) -> Place,
     ) -> Result<(), ConfigError> {
         for (name, root) in &set.fs {
-            let FsGrant { path, access } = root.get_ref();
-            if path.is_empty() {
+            let grant = root.get_ref();
+            if grant.path.is_empty() {
                 let error = self.error(root.span(), "the path is empty".to_owned());
                 return Err(error.with_help("such as `path = \"/srv/data\"`"));
             }
@@ -338,9 +414,10 @@ impl Source<'_> {
                 let help = format!("keep one, or call this one otherwise: `fs.{name}-2 = {{ … }}`");
                 return Err(self.error(root.span(), message).with_help(help));
             }
-            let place = place(self.line(root.span()));
-            let root = RootGranted { path: self.folder.join(path), access: *access, place };
-            granted.fs.insert(name.clone(), root);
+            let (place, span) = (place(self.line(root.span())), root.span());
+            let (path, access, quota) =
+                (self.folder.join(&grant.path), grant.access, grant.quota());
+            granted.fs.insert(name.clone(), RootGranted { path, access, quota, place, span });
         }
         for grant in set.http.iter().flat_map(Spanned::get_ref) {
             let place = place(self.line(grant.span()));

@@ -66,7 +66,7 @@ pub use config_key::{ConfigKey, InvalidConfigKey};
 pub use edit::{GrantEdit, HttpEdit, edit_grant, suggest_grant};
 pub use explain::{Answer, Explanation, Opening, Request};
 pub use grant::{Defaults, FsGrant, GrantSet, HttpGrant, SocketGrant, TenantGrants, ToolGrant};
-pub use grants::{COMMAND_LINE, FlagGrants, Grants};
+pub use grants::{COMMAND_LINE, FlagGrants, GrantedRoot, Grants};
 pub use limit::LimitTable;
 pub use manifest::{
     ConfigNeed, FsNeed, FunctionEntry, HttpNeed, MANIFEST_FILE, Manifest, MemoryNeed, Needs,
@@ -77,7 +77,7 @@ pub use method::Method;
 pub use origin::{InvalidOrigin, Origin};
 pub use path::PathPattern;
 pub use permit::{HttpPass, Permit, Root};
-pub use quota::QuotaTable;
+pub use quota::{Full, Quota, QuotaTable, TenantQuota};
 pub use review::Remark;
 pub use secret::{SecretGrant, SecretHeader};
 pub use socket::{InvalidTarget, Protocol, SocketPass, SocketTarget};

@@ -14,7 +14,7 @@ use ringfence_event::{
 use url::Url;
 
 use crate::{
-    HttpNeed, MemoryLimits, Method, SecretHeader, SocketPass,
+    HttpNeed, MemoryLimits, Method, Quota, SecretHeader, SocketPass, TenantQuota,
     grants::{Granted, HttpGranted},
     path,
     tool_policy::{Joined, Rules, widest_access},
@@ -48,6 +48,8 @@ pub struct Root {
     pub path: PathBuf,
     /// How far it is open: the least of need, grant and effect.
     pub access: Access,
+    /// What may lie in it.
+    pub quota: Quota,
 }
 
 impl Root {
@@ -149,6 +151,12 @@ impl Permit {
     #[must_use]
     pub fn roots(&self) -> &[Root] {
         &self.rules().roots
+    }
+
+    /// What the tenant may hold over all its roots.
+    #[must_use]
+    pub fn tenant_quota(&self) -> &TenantQuota {
+        &self.joined.granted.quota
     }
 
     /// Whether a request may be sent; asked again for each redirect. The method as it goes over

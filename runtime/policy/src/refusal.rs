@@ -10,8 +10,8 @@ use ringfence_event::{
 use url::{Host, Url};
 
 use crate::{
-    ConfigKey, Method, Origin, Permit, Protocol, SecretHeader, SocketTarget, path, remedy::Lines,
-    socket::is_one,
+    ConfigKey, Full, Method, Origin, Permit, Protocol, SecretHeader, SocketTarget, path,
+    remedy::Lines, socket::is_one,
 };
 
 /// The longest text of a guest that a denial repeats: enough for any real path or URL.
@@ -49,6 +49,22 @@ impl Permit {
     pub fn deny_special(&self, path: &str, access: Access) -> Denial {
         let asked = Asked::File { path: shown(path), access };
         Denial::new(DenialCode::NeverOpen, asked, Vec::new())
+    }
+
+    /// The denial for what belongs to the host: the store, and the files that say what tools may do.
+    #[must_use]
+    pub fn deny_protected(&self, path: &str, access: Access) -> Denial {
+        let asked = Asked::File { path: shown(path), access };
+        Denial::new(DenialCode::Protected, asked, Vec::new())
+    }
+
+    /// The denial for what does not fit into a quota.
+    #[must_use]
+    pub fn deny_quota(&self, root: &RootName, path: &str, access: Access, full: Full) -> Denial {
+        let mut lines = Lines::new(self);
+        lines.quota(root, full);
+        let asked = Asked::File { path: shown(path), access };
+        Denial { code: DenialCode::QuotaFull, ..lines.denial(asked) }
     }
 
     /// The denial for a request whose host has no public address, where no address is granted.

@@ -7,7 +7,7 @@ use ringfence_event::{
 use url::{Host, Url};
 
 use crate::{
-    ConfigKey, HttpNeed, MANIFEST_FILE, Method, Origin, Permit, Protocol, SecretHeader,
+    ConfigKey, Full, HttpNeed, MANIFEST_FILE, Method, Origin, Permit, Protocol, SecretHeader,
     SocketGrant, SocketNeed, SocketTarget,
     grants::{COMMAND_LINE, HttpGranted, Place},
     quote::{quote, quote_all},
@@ -47,6 +47,30 @@ impl<'a> Lines<'a> {
             self.grant(granted.map(|granted| &granted.place), true, flag, line);
         }
         self.effect(Effect::for_access(access));
+    }
+
+    /// The line that bounds what is full.
+    pub(crate) fn quota(&mut self, root: &RootName, full: Full) {
+        let granted = &self.joined.granted;
+        let of_tenant = format!("[tenant.{}.quota]", self.joined.tenant);
+        let (line, allow) = match full {
+            Full::RootBytes | Full::RootFiles => {
+                let key = if full == Full::RootBytes { "bytes" } else { "files" };
+                let line =
+                    format!("fs.{root} = {{ path = \"…\", access = \"write\", {key} = \"…\" }}");
+                return match granted.fs.get(root).map(|root| &root.place) {
+                    Some(Place::Set(name, at)) => {
+                        self.operator_line(Some(*at), format!("[grant-set.{name}]"), line);
+                    }
+                    Some(Place::Tool(at)) => self.tool_line(Some(*at), line),
+                    Some(Place::Flag) | None => self.tool_line(granted.line, line),
+                };
+            }
+            Full::TenantBytes => (granted.quota_lines.bytes, "bytes = \"…\""),
+            Full::TenantFiles => (granted.quota_lines.files, "files = \"…\""),
+            Full::Handles => (granted.quota_lines.handles, "handles = \"…\""),
+        };
+        self.operator_line(line, of_tenant, allow.to_owned());
     }
 
     /// What a bucket lacks for `access`.

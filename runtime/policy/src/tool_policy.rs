@@ -241,7 +241,7 @@ fn roots(needs: &Needs, granted: &Granted, effect: Effect) -> Vec<Root> {
     let open = needs.fs.iter().filter_map(|(name, need)| {
         let root = granted.fs.get(name)?;
         let access = need.access.min(root.access).min(widest);
-        Some(Root { name: name.clone(), path: root.path.clone(), access })
+        Some(Root { name: name.clone(), path: root.path.clone(), access, quota: root.quota })
     });
     open.collect()
 }

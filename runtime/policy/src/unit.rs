@@ -85,7 +85,7 @@ quantity!(
     &[("ms", 1), ("s", 1_000), ("min", 60_000), ("h", 3_600_000)], false
 );
 
-/// A count of things: a plain integer.
+/// A count of things: a plain integer, or a text such as `"10k"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Count(pub u64);
 
@@ -101,7 +101,11 @@ impl<'de> Deserialize<'de> for Count {
         impl de::Visitor<'_> for Visitor {
             type Value = Count;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number without quotes, such as 32")
+                f.write_str("a whole number without quotes, such as 32, or one such as \"10k\"")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Count, E> {
+                let count = read(text, &[("k", 1_000), ("M", 1_000_000)], false);
+                count.map(Count).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
             }
             fn visit_u64<E>(self, count: u64) -> Result<Count, E> {
                 Ok(Count(count))

@@ -31,7 +31,7 @@ pub(crate) fn version(
         lines.push(format!("grant functions {}", quote_all(names)));
     }
     for (name, root) in &granted.fs {
-        lines.push(format!("grant fs {name} {} {:?}", root.access, root.path));
+        lines.push(format!("grant fs {name} {} {:?} {:?}", root.access, root.path, root.quota));
     }
     for http in &granted.http {
         let grant = &http.grant;
@@ -63,6 +63,7 @@ pub(crate) fn version(
         }
         lines.push(line);
     }
+    lines.push(format!("grant quota {:?}", granted.quota));
     lines.sort();
     let head = format!(
         "ringfence policy 1\ntenant {tenant}\ntool {} {} {}\nclosed {closed}\nlimits {limits:?}\nmemory {memory:?}\n",

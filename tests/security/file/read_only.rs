@@ -3,8 +3,9 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use ringfence_event::{Asked, DenialCode, Effect, FileOwner};
@@ -16,6 +17,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("write", "new.txt", ""),
     ("write", "a.txt", ""),
     ("append", "a.txt", ""),
+    ("write-stream", "a.txt", ""),
     ("create", "created.txt", ""),
     ("set-size", "a.txt", ""),
     ("truncate", "a.txt", ""),
@@ -37,7 +39,7 @@ fn arguments((act, path, to): (&str, &str, &str)) -> Value {
 }
 
 /// Names, bytes and times of everything in a folder.
-fn state(folder: &Path) -> BTreeMap<PathBuf, (Option<Vec<u8>>, SystemTime)> {
+fn state(folder: &Path) -> BTreeMap<PathBuf, (Option<Vec<u8>>, SystemTime, [i64; 2])> {
     let mut state = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -47,7 +49,8 @@ fn state(folder: &Path) -> BTreeMap<PathBuf, (Option<Vec<u8>>, SystemTime)> {
                 folders.push(entry.path());
             }
             let bytes = metadata.is_file().then(|| fs::read(entry.path()).unwrap());
-            state.insert(entry.path(), (bytes, metadata.modified().unwrap()));
+            let changed = [metadata.ctime(), metadata.ctime_nsec()];
+            state.insert(entry.path(), (bytes, metadata.modified().unwrap(), changed));
         }
     }
     state
@@ -95,9 +98,12 @@ async fn f6_nothing_changes_what_is_open_for_reading() {
             assert!(named, "{change:?}: {denial}");
             assert_eq!(state(&workspace), before, "{change:?}");
         }
-        for (act, path, said) in
-            [("read", "a.txt", "hello"), ("list", "sub", "b.txt"), ("read-link", "link", "a.txt")]
-        {
+        for (act, path, said) in [
+            ("read", "a.txt", "hello"),
+            ("list", "sub", "b.txt"),
+            ("read-link", "link", "a.txt"),
+            ("sync", "a.txt", "done"),
+        ] {
             let ended = scene.file(act, path).await;
             assert_eq!((text(&ended).as_str(), ended.denials.len()), (said, 0), "{act} {path}");
         }
@@ -120,4 +126,35 @@ async fn all_of_it_works_where_it_is_granted() {
     // A handle for reading sets no times, however far its root is open.
     let ended = scene.file("set-times-open", "a.txt").await;
     assert_eq!(text(&ended), "error: bad-descriptor");
+}
+
+/// F6: who may only look does not change the time of it. The same reads leave their trace where the
+/// root is for writing, unless the file system keeps none at all.
+#[tokio::test]
+async fn f6_reading_leaves_no_trace() {
+    let folders = Folders::new();
+    let inside = folders.workspace();
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let age = |path: &Path| {
+        let times = fs::FileTimes::new().set_accessed(long_ago);
+        fs::File::open(path).unwrap().set_times(times).unwrap();
+    };
+    let kept = |path: &Path| path.symlink_metadata().unwrap().accessed().unwrap() == long_ago;
+    let (file, folder) = (inside.join("a.txt"), inside.join("sub"));
+    age(&file);
+    fs::read(&file).unwrap();
+    let keeps_none = kept(&file);
+    for (access, traceless) in [("read", true), ("write", keeps_none)] {
+        let scene = Scene::new(Effect::Unsafe).root("workspace", &inside, access);
+        age(&file);
+        age(&folder);
+        for (act, path, said) in [
+            ("read", "a.txt", "hello"),
+            ("list", "sub", "b.txt"),
+            ("stat", "a.txt", "DescriptorType::RegularFile 5"),
+        ] {
+            assert_eq!(text(&scene.file(act, path).await), said);
+        }
+        assert_eq!((kept(&file), kept(&folder)), (traceless, traceless), "{access}");
+    }
 }

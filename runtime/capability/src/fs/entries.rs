@@ -3,10 +3,13 @@
 
 use std::{fmt, io, sync::Arc};
 
-use cap_std::fs::ReadDir;
-use ringfence_event::RootName;
+use ringfence_event::{Access, RootName};
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat},
+    io::Errno,
+};
 
-use super::{FsResult, Kind};
+use super::{DirNode, FsResult, Kind, OpenRoot, identity::Id, quota::Slot};
 use crate::{Meter, cost};
 
 /// One entry of a directory.
@@ -23,8 +26,14 @@ pub struct Entries(Source);
 
 enum Source {
     Roots(std::vec::IntoIter<Entry>),
-    /// The last says whether an entry was left out.
-    Dir(ReadDir, Arc<Meter>, bool),
+    /// `left_out`: an entry has a name that cannot be said.
+    Dir {
+        dir: Dir,
+        root: Arc<OpenRoot>,
+        meter: Arc<Meter>,
+        left_out: bool,
+        _slot: Slot,
+    },
 }
 
 impl fmt::Debug for Entries {
@@ -39,30 +48,67 @@ impl Entries {
         Self(Source::Roots(names.map(entry).collect::<Vec<_>>().into_iter()))
     }
 
-    pub(super) fn of_dir(dir: ReadDir, meter: Arc<Meter>) -> Self {
-        Self(Source::Dir(dir, meter, false))
+    pub(super) fn of_dir(node: &DirNode, meter: Arc<Meter>) -> FsResult<Self> {
+        let root = node.root().clone();
+        let slot = root.slot(&node.path_of("."), Access::Read)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |flags| openat(node.dir(), ".", flags, Mode::empty());
+        let opened = match root.reads_untraced() {
+            false => open(flags),
+            true => match open(flags | OFlags::NOATIME) {
+                Err(Errno::PERM) => {
+                    root.leaves_traces();
+                    open(flags)
+                }
+                opened => opened,
+            },
+        };
+        let dir = opened.and_then(Dir::new).map_err(io::Error::from)?;
+        Ok(Self(Source::Dir { dir, root, meter, left_out: false, _slot: slot }))
     }
 
     /// The next entry; `None` at the end. What has a name that is not UTF-8 cannot be named to a
     /// guest and is left out. One error says so, after the last entry: libraries read no further
     /// than the first.
     pub fn next_entry(&mut self) -> FsResult<Option<Entry>> {
-        match &mut self.0 {
-            Source::Roots(entries) => Ok(entries.next()),
-            Source::Dir(dir, meter, left_out) => loop {
-                meter.charge(cost::DIRECTORY_ENTRY)?;
-                let Some(entry) = dir.next().transpose()? else {
-                    return match std::mem::take(left_out) {
-                        true => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
-                        false => Ok(None),
-                    };
+        let Self(Source::Dir { dir, root, meter, left_out, .. }) = self else {
+            let Self(Source::Roots(entries)) = self else { return Ok(None) };
+            return Ok(entries.next());
+        };
+        loop {
+            meter.charge(cost::DIRECTORY_ENTRY)?;
+            let Some(entry) = dir.read() else {
+                return match std::mem::take(left_out) {
+                    true => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
+                    false => Ok(None),
                 };
-                let Ok(name) = entry.file_name().into_string() else {
-                    *left_out = true;
+            };
+            let entry = entry.map_err(io::Error::from)?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let mut kind = entry.file_type();
+            let asks =
+                kind == FileType::Unknown || kind == FileType::Directory && root.is_guarded();
+            if asks {
+                let found = dir.fd().and_then(|dir| statat(dir, name, AtFlags::SYMLINK_NOFOLLOW));
+                let found = match found {
+                    // Removed since it was read.
+                    Err(Errno::NOENT) => continue,
+                    found => found.map_err(io::Error::from)?,
+                };
+                let id = Id { device: found.st_dev, inode: found.st_ino };
+                if root.keep().hides(id) {
                     continue;
-                };
-                return Ok(Some(Entry { kind: Kind::of(entry.file_type()?), name }));
-            },
+                }
+                kind = FileType::from_raw_mode(found.st_mode);
+            }
+            let Ok(name) = name.to_str() else {
+                *left_out = true;
+                continue;
+            };
+            return Ok(Some(Entry { kind: Kind::of_entry(kind), name: name.to_owned() }));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc, time::SystemTime};
 use cap_std::fs::{Dir, FileTypeExt as _, Metadata, MetadataExt as _};
 use ringfence_event::Access;
 
-use super::{CHUNK, FsError, FsResult, NewTime, OpenRoot};
+use super::{CHUNK, FsError, FsResult, Held, NewTime, OpenRoot, identity::Id, quota::Slot};
 
 /// How much of a guest's path is kept: as much as a denial shows of it.
 const SHOWN: usize = 1024;
@@ -35,7 +35,7 @@ impl Node {
         match self {
             Self::Top => Ok(Stat::top()),
             Self::Dir(node) => Ok(Stat::of(&node.dir.dir_metadata()?)),
-            Self::File(node) => Ok(Stat::of(&Metadata::from_file(&node.file)?)),
+            Self::File(node) => Ok(Stat::of(&Metadata::from_file(node.file())?)),
         }
     }
 
@@ -54,8 +54,8 @@ impl Node {
         match self {
             Self::Top => Ok(()),
             Self::Dir(node) => Ok(rustix::fs::fsync(&*node.dir).map_err(io::Error::from)?),
-            Self::File(node) if data_only => Ok(node.file.sync_data()?),
-            Self::File(node) => Ok(node.file.sync_all()?),
+            Self::File(node) if data_only => Ok(node.file().sync_data()?),
+            Self::File(node) => Ok(node.file().sync_all()?),
         }
     }
 }
@@ -65,6 +65,8 @@ impl Node {
 pub struct DirNode {
     root: Arc<OpenRoot>,
     dir: Arc<Dir>,
+    /// Its place among the open handles; the root itself has none.
+    _slot: Option<Arc<Slot>>,
     /// How the guest came here, for denials; resolved by nobody.
     path: Arc<str>,
 }
@@ -72,13 +74,14 @@ pub struct DirNode {
 impl DirNode {
     pub(super) fn of_root(root: Arc<OpenRoot>) -> Self {
         let path = format!("/{}", root.name()).into();
-        Self { dir: root.dir().clone(), root, path }
+        Self { dir: root.dir().clone(), _slot: None, root, path }
     }
 
-    pub(super) fn child(&self, path: &str, file: File) -> Self {
+    pub(super) fn child(&self, path: &str, file: File, slot: Slot) -> Self {
         Self {
             root: self.root.clone(),
             dir: Arc::new(Dir::from_std_file(file)),
+            _slot: Some(Arc::new(slot)),
             path: self.path_of(path).into(),
         }
     }
@@ -105,21 +108,55 @@ impl DirNode {
 /// An open regular file.
 #[derive(Clone, Debug)]
 pub struct FileNode {
-    root: Arc<OpenRoot>,
-    file: Arc<File>,
+    open: Arc<OpenFile>,
     path: Arc<str>,
     read: bool,
     write: bool,
 }
 
+/// The handle, however many streams share it.
+#[derive(Debug)]
+struct OpenFile {
+    root: Arc<OpenRoot>,
+    file: File,
+    id: Id,
+    _slot: Slot,
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        let Some(budget) = self.root.budget() else { return };
+        let mut counting = budget.lock();
+        // With its last handle goes what had lost its last name before.
+        if counting.closed(self.id)
+            && let Ok(metadata) = Metadata::from_file(&self.file)
+            && metadata.nlink() == 0
+        {
+            counting.give_back(Held { bytes: metadata.len(), files: 0 });
+        }
+    }
+}
+
 impl FileNode {
-    pub(super) fn new(dir: &DirNode, path: &str, file: File, read: bool, write: bool) -> Self {
+    pub(super) fn new(
+        dir: &DirNode,
+        path: &str,
+        file: File,
+        (read, write): (bool, bool),
+        id: Id,
+        slot: Slot,
+    ) -> Self {
         let path = dir.path_of(path).into();
-        Self { root: dir.root.clone(), file: Arc::new(file), path, read, write }
+        let open = OpenFile { root: dir.root.clone(), file, id, _slot: slot };
+        Self { open: Arc::new(open), path, read, write }
     }
 
     pub(super) fn root(&self) -> &OpenRoot {
-        &self.root
+        &self.open.root
+    }
+
+    fn file(&self) -> &File {
+        &self.open.file
     }
 
     pub(super) fn path(&self) -> &str {
@@ -132,7 +169,7 @@ impl FileNode {
 
     /// How many bytes there are from `offset` on: what a read is charged for, and no more.
     pub fn left(&self, offset: u64) -> FsResult<u64> {
-        Ok(self.file.metadata()?.len().saturating_sub(offset))
+        Ok(self.file().metadata()?.len().saturating_sub(offset))
     }
 
     /// Reads up to `length` bytes, at most [`CHUNK`], from `offset`. Empty: the end.
@@ -145,7 +182,7 @@ impl FileNode {
         let mut filled = 0;
         while filled < length {
             let position = offset.saturating_add(filled as u64);
-            match self.file.read_at(&mut bytes[filled..], position) {
+            match self.file().read_at(&mut bytes[filled..], position) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -159,19 +196,59 @@ impl FileNode {
     /// Writes at most [`CHUNK`] bytes at `offset`; says how many.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> FsResult<u64> {
         let bytes = &bytes[..bytes.len().min(CHUNK as usize)];
-        self.file.write_all_at(bytes, offset)?;
-        Ok(bytes.len() as u64)
+        self.write(bytes, |_| offset)
     }
 
     /// Writes at most [`CHUNK`] bytes at the end; says how many.
     pub fn append(&self, bytes: &[u8]) -> FsResult<u64> {
+        let bytes = &bytes[..bytes.len().min(CHUNK as usize)];
         // The length is asked for each time: two handles of one call may append in turn.
-        self.write_at(bytes, self.file.metadata()?.len())
+        self.write(bytes, |length| length)
     }
 
-    /// Cuts or extends it.
+    /// Writes where `place` says, given the length; what makes the file longer is counted first.
+    fn write(&self, bytes: &[u8], place: impl FnOnce(u64) -> u64) -> FsResult<u64> {
+        if bytes.is_empty() {
+            // Nothing written makes no file longer, wherever it is not written.
+            return Ok(0);
+        }
+        let mut counting = self.root().budget().map(super::Budget::lock);
+        let length = self.file().metadata()?.len();
+        let offset = place(length);
+        let end = offset.checked_add(bytes.len() as u64);
+        let end = end.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let more = Held { bytes: end.saturating_sub(length), files: 0 };
+        if let Some(counting) = &mut counting {
+            counting.reserve(more).map_err(|full| self.full(full))?;
+        }
+        let written = self.file().write_all_at(bytes, offset);
+        if let (Err(_), Some(counting)) = (&written, &mut counting) {
+            // Some of it may have been written.
+            let now = self.file().metadata().map_or(end, |metadata| metadata.len());
+            counting.give_back(Held { bytes: end.saturating_sub(now.max(length)), files: 0 });
+        }
+        written?;
+        Ok(bytes.len() as u64)
+    }
+
+    /// Cuts or extends it. What is not written takes no room on the device and counts all the same:
+    /// it can be written later.
     pub fn set_size(&self, size: u64) -> FsResult<()> {
-        Ok(self.file.set_len(size)?)
+        let Some(budget) = self.root().budget() else { return Ok(self.file().set_len(size)?) };
+        let mut counting = budget.lock();
+        let length = self.file().metadata()?.len();
+        let more = Held { bytes: size.saturating_sub(length), files: 0 };
+        counting.reserve(more).map_err(|full| self.full(full))?;
+        let set = self.file().set_len(size);
+        counting.give_back(match set {
+            Ok(()) => Held { bytes: length.saturating_sub(size), files: 0 },
+            Err(_) => more,
+        });
+        Ok(set?)
+    }
+
+    fn full(&self, full: ringfence_policy::Full) -> FsError {
+        self.root().full(&self.path, Access::Write, full)
     }
 
     /// Sets its times.
@@ -189,7 +266,7 @@ impl FileNode {
         if let Some(time) = at(modified) {
             times = times.set_modified(time);
         }
-        Ok(self.file.set_times(times)?)
+        Ok(self.file().set_times(times)?)
     }
 }
 
@@ -215,6 +292,20 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub(super) fn of_entry(kind: rustix::fs::FileType) -> Self {
+        use rustix::fs::FileType;
+        match kind {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Directory,
+            FileType::Symlink => Self::Link,
+            FileType::Fifo => Self::Fifo,
+            FileType::Socket => Self::Socket,
+            FileType::CharacterDevice => Self::CharacterDevice,
+            FileType::BlockDevice => Self::BlockDevice,
+            FileType::Unknown => Self::Other,
+        }
+    }
+
     pub(super) fn of(kind: cap_std::fs::FileType) -> Self {
         if kind.is_file() {
             Self::File

@@ -1,29 +1,350 @@
-//! Roots of the host, each opened once and held as a handle: what happens to its path afterwards
-//! changes nothing.
+//! Folders of the host that are given as roots, each looked at and opened once and held as a handle:
+//! what happens to its path afterwards changes nothing.
 
 use std::{
     collections::HashMap,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use cap_std::{ambient_authority, fs::Dir};
-use ringfence_event::{Access, RootName};
+use ringfence_event::{Access, RootName, TenantId};
+use ringfence_policy::{Full, Permit, Quota};
+
+use super::{
+    FsError, Held,
+    identity::{Id, chain},
+    kept::{Keep, Kept, is_operators},
+    mount::{Ground, ground},
+    quota::{Area, Budget, Handles, Slot, Total},
+    scan::scan,
+};
+use crate::DenialLog;
+
+/// The share of the files that the process may open which calls may have open at one time: the rest
+/// is for sockets, the store and whoever embeds this.
+const HANDLES_SHARE: u64 = 2;
+/// The share of those that one tenant has if nothing else is said.
+const TENANT_SHARE: u64 = 2;
+/// Files that a process may open where the system sets no limit: many, and not all there are.
+const OPEN_FILES: u64 = 1 << 16;
+
+/// How often a folder is counted again that changes while it is counted.
+const SCANS_MAX: usize = 8;
+
+/// A folder that a tenant is to get as a root.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// Who.
+    pub tenant: &'a TenantId,
+    /// The folder.
+    pub path: &'a Path,
+    /// How far it is to be open.
+    pub access: Access,
+    /// What may lie in it.
+    pub quota: Quota,
+}
+
+/// Why a folder is no root.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// It cannot be opened.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It is the kernel's, or something that is lies in it.
+    #[error("it is, holds or lies in the kernel's own {place}")]
+    Special {
+        /// What is.
+        place: String,
+    },
+    /// The store lies there.
+    #[error("it lies in the folder where Ringfence keeps its store")]
+    Store,
+    /// It is, holds, or lies in a folder of another tenant.
+    #[error("it overlaps a folder that another tenant is given")]
+    OtherTenant {
+        /// Who has it.
+        tenant: TenantId,
+    },
+    /// A quota that another root would go around.
+    #[error(
+        "a root with a quota would lie in another of the tenant that is given for writing, and what \
+         is written through that would not count"
+    )]
+    QuotaInside,
+}
+
+/// A folder that is held.
+#[derive(Debug)]
+pub(super) struct Folder {
+    tenant: TenantId,
+    dir: Arc<Dir>,
+    /// It, and all that it lies in.
+    chain: Vec<Id>,
+    /// Whether files in it can be read without a trace.
+    untraced: AtomicBool,
+    written: AtomicBool,
+    bounded: AtomicBool,
+    area: Mutex<Option<Arc<Area>>>,
+}
+
+impl Folder {
+    fn id(&self) -> Id {
+        self.chain[0]
+    }
+
+    fn lies_in(&self, other: &Self) -> bool {
+        self.chain.contains(&other.id())
+    }
+}
+
+/// What a tenant has.
+#[derive(Debug)]
+struct Tenant {
+    total: Arc<Total>,
+    handles: Arc<Handles>,
+}
+
+/// The folders that this process has opened as roots.
+#[derive(Debug)]
+pub struct Roots {
+    opened: Mutex<Opened>,
+    handles: Arc<Handles>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    folders: Vec<Arc<Folder>>,
+    by_path: HashMap<(TenantId, PathBuf), Arc<Folder>>,
+    tenants: HashMap<TenantId, Tenant>,
+    keep: Arc<Keep>,
+}
+
+impl Default for Roots {
+    fn default() -> Self {
+        Self::holding(Keep::default())
+    }
+}
+
+impl Roots {
+    /// No folder yet.
+    ///
+    /// # Errors
+    /// When what is kept cannot be looked at.
+    pub fn keeping(kept: &Kept) -> io::Result<Self> {
+        Ok(Self::holding(Keep::new(kept)?))
+    }
+
+    fn holding(keep: Keep) -> Self {
+        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let handles = most.unwrap_or(OPEN_FILES).min(OPEN_FILES) / HANDLES_SHARE;
+        let opened = Opened {
+            folders: Vec::new(),
+            by_path: HashMap::new(),
+            tenants: HashMap::new(),
+            keep: Arc::new(keep),
+        };
+        Self { opened: Mutex::new(opened), handles: Arc::new(Handles::new(handles)) }
+    }
+
+    /// Looks at a folder and opens it, if this is the first time; from then on it is this folder,
+    /// whatever its path leads to.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or is none that a tenant may have.
+    pub fn register(&self, claim: &Claim<'_>) -> Result<(), RootError> {
+        self.folder(&mut self.lock(), claim).map(drop)
+    }
+
+    /// What a folder of a tenant holds, if that is counted.
+    #[must_use]
+    pub fn held(&self, tenant: &TenantId, path: &Path) -> Option<Held> {
+        let folder = self.lock().by_path.get(&(tenant.clone(), path.to_owned())).cloned();
+        let area = folder?.area.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        area.map(|area| area.held())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Opened> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn folder(&self, opened: &mut Opened, claim: &Claim<'_>) -> Result<Arc<Folder>, RootError> {
+        let key = (claim.tenant.clone(), claim.path.to_owned());
+        if let Some(folder) = opened.by_path.get(&key).cloned() {
+            self.claim(opened, &folder, claim)?;
+            return Ok(folder);
+        }
+        // Also where nothing is yet: no tool is to put there what the host would open next time.
+        Arc::make_mut(&mut opened.keep).pin(claim.path)?;
+        let dir = Dir::open_ambient_dir(claim.path, ambient_authority())?;
+        let chain = chain(&dir)?;
+        if let Ground::Special(place) = ground(&dir, &chain)? {
+            return Err(RootError::Special { place });
+        }
+        if opened.keep.hides_root(&chain) {
+            return Err(RootError::Store);
+        }
+        let of_other = opened.folders.iter().find(|other| {
+            let overlaps = chain.contains(&other.id()) || other.chain.contains(&chain[0]);
+            overlaps && other.tenant != *claim.tenant
+        });
+        if let Some(other) = of_other {
+            return Err(RootError::OtherTenant { tenant: other.tenant.clone() });
+        }
+        let same = opened.folders.iter().find(|folder| folder.id() == chain[0]).cloned();
+        let folder = same.unwrap_or_else(|| {
+            Arc::new(Folder {
+                tenant: claim.tenant.clone(),
+                dir: Arc::new(dir),
+                chain,
+                untraced: AtomicBool::new(true),
+                written: AtomicBool::new(false),
+                bounded: AtomicBool::new(false),
+                area: Mutex::new(None),
+            })
+        });
+        self.claim(opened, &folder, claim)?;
+        if !opened.folders.iter().any(|known| Arc::ptr_eq(known, &folder)) {
+            opened.folders.push(folder.clone());
+        }
+        opened.by_path.insert(key, folder.clone());
+        Ok(folder)
+    }
+
+    /// Notes how a folder is used. A quota holds only if nothing comes in past it.
+    fn claim(&self, opened: &Opened, folder: &Folder, claim: &Claim<'_>) -> Result<(), RootError> {
+        let (writes, bounds) = (claim.access == Access::Write, !claim.quota.is_none());
+        let around = opened.folders.iter().any(|other| {
+            let goes_around = |inner: &Folder, bounded: bool, outer: &Folder, written: bool| {
+                bounded && written && inner.id() != outer.id() && inner.lies_in(outer)
+            };
+            goes_around(folder, bounds, other, other.written.load(Relaxed))
+                || goes_around(other, other.bounded.load(Relaxed), folder, writes)
+        });
+        if around {
+            return Err(RootError::QuotaInside);
+        }
+        folder.written.fetch_or(writes, Relaxed);
+        folder.bounded.fetch_or(bounds, Relaxed);
+        Ok(())
+    }
+
+    /// Opens the roots of one call.
+    pub(crate) fn open(
+        &self,
+        permit: &Arc<Permit>,
+        denials: &Arc<DenialLog>,
+    ) -> Result<Vec<Arc<OpenRoot>>, (RootName, PathBuf, RootError)> {
+        let (tenant, quota) = (permit.tenant(), permit.tenant_quota());
+        let mut roots = Vec::with_capacity(permit.roots().len());
+        for root in permit.roots() {
+            let failed = |error| (root.name.clone(), root.path.clone(), error);
+            let claim = Claim { tenant, path: &root.path, access: root.access, quota: root.quota };
+            let mut opened = self.lock();
+            let folder = self.folder(&mut opened, &claim).map_err(failed)?;
+            let share = self.handles.most() / TENANT_SHARE;
+            let of_tenant = opened.tenants.entry(tenant.clone()).or_insert_with(|| Tenant {
+                total: Arc::default(),
+                handles: Arc::new(Handles::new(share)),
+            });
+            let (total, handles) = (of_tenant.total.clone(), of_tenant.handles.clone());
+            let of_tenant = || opened.folders.iter().filter(|folder| folder.tenant == *tenant);
+            let counts =
+                !quota.held.is_none() || of_tenant().any(|folder| folder.bounded.load(Relaxed));
+            // The outermost folder through which anything is written.
+            let place = |outer: &&Arc<Folder>| {
+                folder.chain.iter().position(|id| *id == outer.id()).unwrap_or(0)
+            };
+            let counted = of_tenant()
+                .filter(|outer| folder.lies_in(outer) && outer.written.load(Relaxed))
+                .max_by_key(place)
+                .filter(|_| counts)
+                .cloned();
+            let written: Vec<_> = match counts {
+                true => {
+                    of_tenant().filter(|folder| folder.written.load(Relaxed)).cloned().collect()
+                }
+                false => Vec::new(),
+            };
+            let keep = opened.keep.clone();
+            drop(opened);
+            // All that the tenant may write is counted, for its quota is over all of it.
+            for folder in &written {
+                let outermost = !written.iter().any(|o| folder.id() != o.id() && folder.lies_in(o));
+                if outermost {
+                    area(folder, &keep, &total).map_err(|error| failed(error.into()))?;
+                }
+            }
+            let area = match &counted {
+                Some(folder) => {
+                    Some(area(folder, &keep, &total).map_err(|error| failed(error.into()))?)
+                }
+                None => None,
+            };
+            let budget = area.map(|area| Budget { area, root: root.quota, tenant: quota.held });
+            roots.push(Arc::new(OpenRoot {
+                name: root.name.clone(),
+                access: root.access,
+                guarded: keep.is_below(folder.id()),
+                folder,
+                keep,
+                budget,
+                process: self.handles.clone(),
+                handles,
+                handles_max: quota.handles,
+                permit: permit.clone(),
+                denials: denials.clone(),
+            }));
+        }
+        Ok(roots)
+    }
+}
+
+/// The count of a folder; made now if this is the first time it is asked for.
+fn area(folder: &Folder, keep: &Keep, total: &Arc<Total>) -> io::Result<Arc<Area>> {
+    let mut area = folder.area.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(area) = &*area {
+        return Ok(area.clone());
+    }
+    let mut scans = 0;
+    let held = loop {
+        scans += 1;
+        // What is the host's own comes and goes without anybody counting it.
+        match scan(&*folder.dir, |id, name| keep.hides(id) || is_operators(name)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && scans < SCANS_MAX => {}
+            held => break held?,
+        }
+    };
+    Ok(area.insert(Arc::new(Area::new(held, total.clone()))).clone())
+}
 
 /// One root as one call has it.
-#[derive(Debug)]
 pub struct OpenRoot {
     name: RootName,
     access: Access,
-    dir: Arc<Dir>,
+    folder: Arc<Folder>,
+    keep: Arc<Keep>,
+    /// Whether anything of the host's own lies below it.
+    guarded: bool,
+    budget: Option<Budget>,
+    process: Arc<Handles>,
+    handles: Arc<Handles>,
+    handles_max: Option<u64>,
+    permit: Arc<Permit>,
+    denials: Arc<DenialLog>,
+}
+
+impl std::fmt::Debug for OpenRoot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenRoot").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl OpenRoot {
-    pub(crate) fn new(name: RootName, access: Access, dir: Arc<Dir>) -> Self {
-        Self { name, access, dir }
-    }
-
     /// The name; the guest sees `/NAME`.
     #[must_use]
     pub fn name(&self) -> &RootName {
@@ -36,24 +357,47 @@ impl OpenRoot {
         self.access
     }
 
-    pub(crate) fn dir(&self) -> &Arc<Dir> {
-        &self.dir
+    pub(super) fn dir(&self) -> &Arc<Dir> {
+        &self.folder.dir
     }
-}
 
-/// The handles of all roots this process has opened, by path.
-#[derive(Debug, Default)]
-pub struct Roots(Mutex<HashMap<PathBuf, Arc<Dir>>>);
+    pub(super) fn keep(&self) -> &Keep {
+        &self.keep
+    }
 
-impl Roots {
-    /// The handle of a root; opened now if this is the first time it is asked for.
-    pub fn handle(&self, path: &Path) -> io::Result<Arc<Dir>> {
-        let mut handles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(dir) = handles.get(path) {
-            return Ok(dir.clone());
-        }
-        let dir = Arc::new(Dir::open_ambient_dir(path, ambient_authority())?);
-        handles.insert(path.to_owned(), dir.clone());
-        Ok(dir)
+    pub(super) fn is_guarded(&self) -> bool {
+        self.guarded
+    }
+
+    pub(super) fn budget(&self) -> Option<&Budget> {
+        self.budget.as_ref()
+    }
+
+    /// Whether reading is to leave no trace: who may only look does not change the time of it.
+    pub(super) fn reads_untraced(&self) -> bool {
+        self.access == Access::Read && self.folder.untraced.load(Relaxed)
+    }
+
+    /// Only a file's owner may read it without a trace, and this process is not.
+    pub(super) fn leaves_traces(&self) {
+        self.folder.untraced.store(false, Relaxed);
+    }
+
+    /// A place among the open handles.
+    pub(super) fn slot(&self, path: &str, access: Access) -> Result<Slot, FsError> {
+        let slot = Slot::take(&self.process, &self.handles, self.handles_max);
+        slot.map_err(|full| self.full(path, access, full))
+    }
+
+    /// Puts on record that a quota is full.
+    pub(super) fn full(&self, path: &str, access: Access, full: Full) -> FsError {
+        self.denials.record(self.permit.deny_quota(&self.name, path, access, full));
+        FsError::Full
+    }
+
+    /// Puts on record that something is the host's own.
+    pub(super) fn protected(&self, path: &str, access: Access) -> FsError {
+        self.denials.record(self.permit.deny_protected(path, access));
+        FsError::Denied
     }
 }

@@ -8,6 +8,7 @@ mod explain;
 mod grant;
 mod probe;
 mod redact;
+mod root;
 mod run;
 mod secret;
 mod session;

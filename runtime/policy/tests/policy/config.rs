@@ -90,6 +90,10 @@ fn mistakes_in_grants() {
         &format!("{tool}fs.workspace = {{ path = \"\" }}"),
         &format!("{tool}fs.workspace = {{ access = \"read\" }}"),
         &format!("{tool}fs.workspace = {{ path = \"a\", acces = \"read\" }}"),
+        &format!("{tool}fs.workspace = {{ path = \"a\", bytes = 100 }}"),
+        &format!("{tool}fs.workspace = {{ path = \"a\", files = \"10\" }}"),
+        "[tenant.acme.quota]\nbyte = \"1GiB\"",
+        "[tenant.acme.quota]\nfiles = -1",
         &format!(
             "[grant-set.x]\nfs.a = {{ path = \"1\" }}\n{tool}use = [\"x\"]\nfs.a = {{ path = \"2\" }}"
         ),

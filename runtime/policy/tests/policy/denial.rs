@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use ringfence_event::{Access, Denial};
-use ringfence_policy::{Decision, FlagGrants, Grants, Protocol};
+use ringfence_policy::{Decision, FlagGrants, Full, Grants, Protocol};
 use url::Url;
 
 use crate::scene::{decide, grants, permit, policy};
@@ -171,6 +171,7 @@ fn whatever_is_written() {
         permit.deny_file("/workspace/fifo", Access::Read),
         permit.deny_file("/work\u{202e}\nspace", Access::Read),
         permit.deny_outside("/workspace/../etc/passwd", Access::Write),
+        permit.deny_protected("/workspace/ringfence.toml", Access::Write),
         permit.config("no key\u{202e}").unwrap_err(),
         permit.config("*").unwrap_err(),
         permit.deny_bind(Protocol::Tcp, "0.0.0.0:80".parse().unwrap()),
@@ -211,6 +212,28 @@ fn of_whole_calls() {
                 let _ = writeln!(shown, "{:?}: {denial}\n", denial.code);
             }
             other => panic!("{text}: {other:?}"),
+        }
+    }
+    insta::assert_snapshot!(shown);
+}
+
+/// What is full, and the line that bounds it: the root's where it stands, or the tenant's.
+#[test]
+fn by_a_quota() {
+    let quota = "[tenant.acme.quota]\nbytes = \"1GiB\"\nhandles = 10\n\n";
+    let text = GRANTS.replace("access = \"read\"", "access = \"write\", bytes = \"1MiB\"");
+    let text = format!("{quota}{}", text.replace("/secret/notes\"", "/secret/notes\", files = 3"));
+    let fulls =
+        [Full::RootBytes, Full::RootFiles, Full::TenantBytes, Full::TenantFiles, Full::Handles];
+    let mut shown = String::new();
+    for grants in [grants(&text).unwrap(), Grants::from_flags(FlagGrants::default()).unwrap()] {
+        let permit = permit(&policy(MANIFEST, &grants), "send");
+        for root in ["workspace", "notes"] {
+            for full in fulls {
+                let (root, path) = (root.parse().unwrap(), format!("/{root}/a.txt"));
+                let denial = permit.deny_quota(&root, &path, Access::Write, full);
+                let _ = writeln!(shown, "{full:?}: {denial}\n");
+            }
         }
     }
     insta::assert_snapshot!(shown);

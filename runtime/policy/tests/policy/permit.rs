@@ -1,7 +1,9 @@
 //! What a permit opens: the least of need, grant and effect.
 
 use ringfence_event::{Access, CallLimits, Digest};
-use ringfence_policy::{CallRequest, Decision, FlagGrants, Fuel, Grants, LimitTable, ToolPolicy};
+use ringfence_policy::{
+    CallRequest, Decision, FlagGrants, Fuel, Grants, LimitTable, Quota, TenantQuota, ToolPolicy,
+};
 use url::Url;
 
 use crate::scene::{decide, grants, permit, policy};
@@ -169,6 +171,34 @@ fn flags_add_to_a_file() {
     );
 }
 
+/// A quota is of the grant that states it, and the tenant's of all its tools, whoever calls.
+#[test]
+fn quotas_are_what_the_operator_wrote() {
+    let text =
+        GRANTS.replace("path = \"work\"", "path = \"work\", bytes = \"1GiB\", files = \"10k\"");
+    let text = format!("[tenant.acme.quota]\nbytes = \"2GiB\"\nfiles = 7\nhandles = 9\n\n{text}");
+    let granted = grants(&text).unwrap();
+    let flags = || FlagGrants {
+        fs: vec![("never".parse().unwrap(), "/flag".into(), Access::Write)],
+        ..FlagGrants::default()
+    };
+    for granted in [granted.clone(), granted.with_flags(flags()).unwrap()] {
+        let permit = permit(&policy(MANIFEST, &granted), "send");
+        let tenant =
+            TenantQuota { held: Quota { bytes: Some(2 << 30), files: Some(7) }, handles: Some(9) };
+        assert_eq!(*permit.tenant_quota(), tenant);
+        for root in permit.roots() {
+            let expected = match root.path.ends_with("work") {
+                true => Quota { bytes: Some(1 << 30), files: Some(10_000) },
+                false => Quota::default(),
+            };
+            assert_eq!(root.quota, expected, "{}", root.name);
+        }
+    }
+    let alone = policy(MANIFEST, &Grants::from_flags(flags()).unwrap());
+    assert_eq!(*permit(&alone, "send").tenant_quota(), TenantQuota::default());
+}
+
 #[test]
 fn the_version_is_of_the_meaning() {
     let version = |manifest: &str, text: &str| policy(manifest, &grants(text).unwrap()).version();
@@ -180,6 +210,9 @@ fn the_version_is_of_the_meaning() {
     for (from, to) in [
         ("path = \"work\"", "path = \"other\""),
         ("path = \"work\", access = \"write\"", "path = \"work\""),
+        ("path = \"work\"", "path = \"work\", bytes = \"1GiB\""),
+        ("path = \"work\"", "path = \"work\", files = \"10k\""),
+        ("[tenant.acme.tool", "[tenant.acme.quota]\nhandles = 7\n[tenant.acme.tool"),
         ("\"http://127.1\", ", ""),
         ("memory.user = \"write\"", "memory.user = \"read\""),
         ("config.region = \"\"", "config.region = \"eu\""),

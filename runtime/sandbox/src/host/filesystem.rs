@@ -70,6 +70,7 @@ impl From<FsError> for Error {
             FsError::Io(error) => Self::Code(code(&error)),
             FsError::Denied => Self::Code(ErrorCode::NotPermitted),
             FsError::ReadOnly => Self::Code(ErrorCode::ReadOnly),
+            FsError::Full => Self::Code(ErrorCode::Quota),
             FsError::NotDirectory => Self::Code(ErrorCode::NotDirectory),
             FsError::IsDirectory => Self::Code(ErrorCode::IsDirectory),
             FsError::BadDescriptor => Self::Code(ErrorCode::BadDescriptor),
@@ -245,6 +246,9 @@ impl types::Host for State {
         error: Resource<wasmtime::Error>,
     ) -> Result<Option<ErrorCode>> {
         let error = self.table.get(&error)?;
+        if let Some(FsError::Full) = error.downcast_ref::<FsError>() {
+            return Ok(Some(ErrorCode::Quota));
+        }
         Ok(error.downcast_ref::<std::io::Error>().map(code))
     }
 }

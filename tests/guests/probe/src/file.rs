@@ -5,7 +5,9 @@ use ringfence_sdk::prelude::*;
 use wasip2::filesystem::preopens::get_directories;
 use wasip2::filesystem::types::{
     Descriptor, DescriptorFlags, ErrorCode, NewTimestamp, OpenFlags, PathFlags,
+    filesystem_error_code,
 };
+use wasip2::io::streams::{OutputStream, StreamError};
 
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct File {
@@ -22,6 +24,13 @@ pub(crate) struct File {
     to: String,
     #[serde(default)]
     text: String,
+    /// A size in bytes, or how often.
+    #[serde(default = "one")]
+    size: u64,
+}
+
+fn one() -> u64 {
+    1
 }
 
 fn workspace() -> String {
@@ -40,6 +49,7 @@ enum Act {
     Hash,
     Write,
     Append,
+    WriteStream,
     Create,
     Truncate,
     SetSize,
@@ -52,6 +62,20 @@ enum Act {
     SymbolicLink,
     Rename,
     Sync,
+    /// Counts the entries of a folder.
+    Count,
+    /// Removes each file of a folder as it is met.
+    Empty,
+    /// Opens a file over and over and closes none.
+    Hoard,
+    /// Makes folders, each in the one before.
+    Dig,
+    /// Makes files until there is no room.
+    Fill,
+    /// Writes a file, removes it while it is open, and writes another before and after it is closed.
+    Orphan,
+    /// Holds a folder open and tries over and over to get out of it.
+    Climb,
 }
 
 /// Does the act and says what came of it, or the error's code.
@@ -104,11 +128,8 @@ fn act(args: &File) -> Result<String, ErrorCode> {
             let file = open(follow, OpenFlags::CREATE, DescriptorFlags::WRITE)?;
             file.write(args.text.as_bytes(), 0).map(|count| format!("wrote {count}"))
         }
-        Act::Append => {
-            let stream = writable()?.append_via_stream()?;
-            stream.blocking_write_and_flush(args.text.as_bytes()).map_err(|_| ErrorCode::Io)?;
-            Ok("done".to_owned())
-        }
+        Act::Append => stream(&writable()?.append_via_stream()?, &args.text),
+        Act::WriteStream => stream(&writable()?.write_via_stream(args.size)?, &args.text),
         Act::Create => {
             let how = OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
             open(stay, how, DescriptorFlags::WRITE).map(|_| "done".to_owned())
@@ -116,7 +137,7 @@ fn act(args: &File) -> Result<String, ErrorCode> {
         Act::Truncate => {
             open(follow, OpenFlags::TRUNCATE, DescriptorFlags::WRITE).map(|_| "done".to_owned())
         }
-        Act::SetSize => writable()?.set_size(1).map(done),
+        Act::SetSize => writable()?.set_size(args.size).map(done),
         Act::SetTimes => {
             root.set_times_at(follow, path, NewTimestamp::Now, NewTimestamp::Now).map(done)
         }
@@ -131,6 +152,86 @@ fn act(args: &File) -> Result<String, ErrorCode> {
         Act::Link => root.link_at(stay, path, &self::root(&args.to_root)?, &args.to).map(done),
         Act::SymbolicLink => root.symlink_at(&args.to, path).map(done),
         Act::Rename => root.rename_at(path, &self::root(&args.to_root)?, &args.to).map(done),
+        Act::Count | Act::Empty => {
+            let folder = open(follow, OpenFlags::DIRECTORY, DescriptorFlags::READ)?;
+            let entries = folder.read_directory()?;
+            let mut met = 0;
+            while let Some(entry) = entries.read_directory_entry()? {
+                if matches!(args.act, Act::Empty) {
+                    folder.unlink_file_at(&entry.name)?;
+                }
+                met += 1;
+            }
+            Ok(met.to_string())
+        }
+        Act::Hoard => {
+            let mut held = Vec::new();
+            while (held.len() as u64) < args.size {
+                match open(stay, OpenFlags::empty(), DescriptorFlags::READ) {
+                    Ok(file) => held.push(file),
+                    Err(code) => return Ok(format!("{}, then {}", held.len(), code.name())),
+                }
+            }
+            Ok(held.len().to_string())
+        }
+        Act::Dig => {
+            let mut at = open(follow, OpenFlags::DIRECTORY, DescriptorFlags::READ)?;
+            for _ in 0..args.size {
+                at.create_directory_at("deeper")?;
+                at = at.open_at(stay, "deeper", OpenFlags::DIRECTORY, DescriptorFlags::READ)?;
+            }
+            Ok("done".to_owned())
+        }
+        Act::Fill => {
+            let how = OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
+            for made in 0..args.size {
+                let name = format!("{path}/{made}");
+                if let Err(code) = root.open_at(stay, &name, how, DescriptorFlags::WRITE) {
+                    return Ok(format!("{made}, then {}", code.name()));
+                }
+            }
+            Ok(args.size.to_string())
+        }
+        Act::Orphan => {
+            let how = OpenFlags::CREATE;
+            let file = open(stay, how, DescriptorFlags::WRITE)?;
+            file.write(args.text.as_bytes(), 0)?;
+            root.unlink_file_at(path)?;
+            let other = root.open_at(stay, "other", how, DescriptorFlags::WRITE)?;
+            let full = match other.write(args.text.as_bytes(), 0) {
+                Ok(_) => "done",
+                Err(code) => code.name(),
+            };
+            let full = full.to_owned();
+            drop(file);
+            other.write(args.text.as_bytes(), 0)?;
+            Ok(format!("{full}, then done"))
+        }
+        Act::Climb => {
+            let folder = open(follow, OpenFlags::DIRECTORY, DescriptorFlags::READ)?;
+            for _ in 0..args.size {
+                let from_root = format!("{path}/../{}", args.to);
+                for (from, to) in [(&root, &from_root), (&folder, &format!("../{}", args.to))] {
+                    let reading = DescriptorFlags::READ;
+                    if let Ok(file) = from.open_at(follow, to, OpenFlags::empty(), reading) {
+                        let (bytes, _) = file.read(1 << 16, 0)?;
+                        return Ok(String::from_utf8_lossy(&bytes).into_owned());
+                    }
+                }
+            }
+            Ok("never".to_owned())
+        }
         Act::Sync => open(follow, OpenFlags::empty(), DescriptorFlags::READ)?.sync().map(done),
+    }
+}
+
+/// Writes through a stream; what its error stands for in the file system is the code.
+fn stream(stream: &OutputStream, text: &str) -> Result<String, ErrorCode> {
+    match stream.blocking_write_and_flush(text.as_bytes()) {
+        Ok(()) => Ok("done".to_owned()),
+        Err(StreamError::Closed) => Err(ErrorCode::Pipe),
+        Err(StreamError::LastOperationFailed(error)) => {
+            Err(filesystem_error_code(&error).unwrap_or(ErrorCode::Io))
+        }
     }
 }
