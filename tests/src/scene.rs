@@ -148,7 +148,7 @@ impl Scene {
 
     /// The same on another host.
     #[must_use]
-    pub fn on(self, host: Host) -> Self {
+    pub fn with_host(self, host: Host) -> Self {
         Self { host, ..self }
     }
 

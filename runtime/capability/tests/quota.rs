@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use ringfence_capability::{
     Host, Opened,
     fs::{Files, FsError, Held, Node, OpenHow},
-    memory::{BoxFuture, Buckets, Unavailable},
+    memory::{BoxFuture, Buckets, Unavailable, Used},
 };
 use ringfence_event::{DenialCode, Digest, Effect, Scope, TenantId, Timestamp};
 use ringfence_policy::{
@@ -39,6 +39,14 @@ impl Buckets for Nothing {
         _: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Vec<String>, Unavailable>> {
         Box::pin(async { Ok(vec![]) })
+    }
+
+    fn used(&self, _: Scope) -> BoxFuture<'_, Result<Used, Unavailable>> {
+        Box::pin(async { Ok(Used::default()) })
+    }
+
+    fn size<'a>(&'a self, _: Scope, _: &'a str) -> BoxFuture<'a, Result<Option<u64>, Unavailable>> {
+        Box::pin(async { Ok(None) })
     }
 }
 

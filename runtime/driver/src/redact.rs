@@ -95,7 +95,7 @@ fn asked(redactor: &Redactor, denial: &mut Denial) {
             text(redactor, url);
         }
         Asked::Memory { bucket, .. } => text(redactor, bucket),
-        Asked::Socket { address } => text(redactor, address),
+        Asked::Socket { address } | Asked::Bind { address } => text(redactor, address),
         Asked::Config { key } => text(redactor, key),
     }
     // A line that would allow a thing repeats what was asked.

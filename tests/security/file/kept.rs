@@ -53,7 +53,7 @@ async fn check(scene: &Scene, arguments: Value, said: &str) {
 async fn f12_no_spelling_leads_to_the_store() {
     let (folders, host) = workspace();
     let scene =
-        Scene::new(Effect::Unsafe).root("workspace", &folders.workspace(), "write").on(host);
+        Scene::new(Effect::Unsafe).root("workspace", &folders.workspace(), "write").with_host(host);
     let ended = scene.run("file", act("list", ".", "")).await;
     assert!(!text(&ended).split(',').any(|name| name == ".ringfence"), "{ended:?}");
     let below = [
@@ -112,7 +112,7 @@ async fn f12_no_spelling_leads_to_the_store() {
 async fn f12_the_operators_files_are_read_and_not_changed() {
     let (folders, host) = workspace();
     let scene =
-        Scene::new(Effect::Unsafe).root("workspace", &folders.workspace(), "write").on(host);
+        Scene::new(Effect::Unsafe).root("workspace", &folders.workspace(), "write").with_host(host);
     for (path, said) in [
         ("ringfence.toml", "grants"),
         ("ringfence.lock", "lock"),
@@ -180,7 +180,7 @@ async fn f14_no_guest_moves_what_the_hosts_paths_lead_through() {
     let scene = Scene::new(Effect::Unsafe)
         .root("workspace", &inside, "write")
         .root("data", &inside.join("data"), "read")
-        .on(Host::keeping(&kept).unwrap());
+        .with_host(Host::keeping(&kept).unwrap());
     for (changing, path, to) in [
         ("rename", "project", "moved"),
         ("rename", "project/", "moved"),

@@ -101,6 +101,6 @@ async fn f14_a_root_is_held_from_when_it_is_granted() {
     assert_eq!(text(&scene.file("read", "a.txt").await), "hello");
     assert_eq!(text(&scene.file("read", "secret.txt").await), "error: no-entry");
     // A host that is started now finds what is there now: that is the operator's to say.
-    let scene = scene.on(Host::new());
+    let scene = scene.with_host(Host::new());
     assert_eq!(text(&scene.file("read", "secret.txt").await), "secret");
 }
