@@ -4,14 +4,15 @@
 use std::net::IpAddr;
 
 use ringfence_event::{
-    Access, Asked, Denial, Digest, Effect, FunctionName, Remedy, RootName, Scope, UserId,
+    Access, Asked, Denial, Digest, Effect, FunctionName, Remedy, RootName, Scope, SecretName,
+    UserId,
 };
 use url::{Host, Url};
 
 use crate::{
     CallRequest, ConfigKey, Decision, HttpGrant, HttpNeed, HttpPass, Method, Permit, SocketPass,
     SocketTarget, ToolPolicy,
-    grants::{Granted, HttpGranted},
+    grants::{Granted, HttpGranted, SecretGranted},
     quote::{quote, quote_all},
     refusal::effect_of,
     remedy::Lines,
@@ -437,14 +438,18 @@ impl Joined {
         let mut lines = vec![self.http_need_line(need), self.http_grant_line(granted)];
         for secret in &need.secrets {
             if let Some(granted) = self.granted.secrets.get(&secret.name) {
-                let text = granted.shown(&secret.name);
-                lines.push(self.operator_line(Some(granted.line), self.table(), text));
+                lines.push(self.secret_line(&secret.name, granted));
             }
         }
         lines
     }
 
-    fn socket_lines(&self, to: &SocketTarget) -> Vec<Remedy> {
+    /// The operator's line of a secret.
+    pub(crate) fn secret_line(&self, name: &SecretName, granted: &SecretGranted) -> Remedy {
+        self.operator_line(Some(granted.line), self.table(), granted.shown(name))
+    }
+
+    pub(crate) fn socket_lines(&self, to: &SocketTarget) -> Vec<Remedy> {
         let need = self.needs.sockets.iter().find(|need| need.to == *to).map(|need| {
             let table = format!("[needs.sockets.{}]", quote(&to.to_string()));
             self.author_line(Some(need.line), table, format!("protocol = \"{}\"", need.protocol))

@@ -50,6 +50,19 @@ impl ToolPolicy {
                 remarks.add(line, "the manifest does not ask for this value".to_owned());
             }
         }
+        for (grant, _) in &joined.granted.sockets {
+            if !joined.needs.sockets.iter().any(|need| need.to == grant.to) {
+                let line = joined.socket_lines(&grant.to).pop();
+                remarks.add(line, "the manifest does not ask for this socket".to_owned());
+            }
+        }
+        let secrets: Vec<_> = joined.needs.http.iter().flat_map(|need| &need.secrets).collect();
+        for (name, granted) in &joined.granted.secrets {
+            if !secrets.iter().any(|secret| secret.name == *name) {
+                let line = joined.secret_line(name, granted);
+                remarks.add(Some(line), "the manifest names no such secret".to_owned());
+            }
+        }
         remarks.0
     }
 }

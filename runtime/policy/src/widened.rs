@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use ringfence_event::Access;
 
-use crate::{HttpNeed, Manifest, Method, Needs, PathPattern};
+use crate::{HttpNeed, Manifest, Method, Needs, PathPattern, SecretHeader};
 
 /// What `new` asks for beyond `old`, in words; both as [`Manifest::asks`] writes them. What cannot be
 /// read as an ask, such as one of a later version, counts as more.
@@ -43,6 +43,12 @@ fn needs(old: &Needs, new: &Needs, more: &mut Vec<String>) {
             more.push(format!("{} memory of scope `{scope}`", need.access));
         }
     }
+    for need in &new.sockets {
+        let same = |old: &&crate::SocketNeed| old.to == need.to && old.protocol == need.protocol;
+        if old.sockets.iter().find(same).is_none() {
+            more.push(format!("connect to {} by {}", need.to, need.protocol));
+        }
+    }
     let known: BTreeSet<_> = old.config.iter().flat_map(|need| &need.keys).collect();
     for key in new.config.iter().flat_map(|need| &need.keys) {
         if !known.contains(key) {
@@ -57,6 +63,7 @@ fn origin(old: &[HttpNeed], need: &HttpNeed, more: &mut Vec<String>) {
     let whole = if need.origin.is_exact() { "" } else { ", and so to any host that fits" };
     let Some(old) = old.iter().find(|old| old.origin == need.origin) else {
         more.push(format!("send requests to {}{whole}", need.origin));
+        secrets(&[], need, more);
         return;
     };
     let methods: Vec<&str> = need
@@ -73,6 +80,15 @@ fn origin(old: &[HttpNeed], need: &HttpNeed, more: &mut Vec<String>) {
     let paths: Vec<String> = paths.map(ToString::to_string).collect();
     if !paths.is_empty() {
         more.push(format!("send requests to {} at {}", need.origin, paths.join(", ")));
+    }
+    secrets(&old.secrets, need, more);
+}
+
+/// The secrets that requests carry now and did not before, or in another header.
+fn secrets(old: &[SecretHeader], need: &HttpNeed, more: &mut Vec<String>) {
+    for secret in need.secrets.iter().filter(|secret| !old.contains(secret)) {
+        let SecretHeader { name, header, .. } = secret;
+        more.push(format!("have the secret `{name}` sent to {} as `{header}`", need.origin));
     }
 }
 
@@ -150,6 +166,25 @@ mod tests {
                 "[needs.memory.user]\naccess = \"read\"",
                 "[needs.memory.tenant]\naccess = \"write\"",
                 &["write memory of scope `tenant`"],
+            ),
+            (
+                "[needs.sockets.\"a:1\"]",
+                "[needs.sockets.\"a:1\"]\nprotocol = \"udp\"\n[needs.sockets.\"b:1\"]",
+                &["connect to a:1 by udp", "connect to b:1 by tcp"],
+            ),
+            ("[needs.sockets.\"a:1\"]", "[needs.sockets.\"a:1\"]\nreason = \"why\"", &[]),
+            (
+                "[needs.http.\"https://a\"]",
+                "[needs.http.\"https://a\"]\nsecret = { header = \"x-key\", value = \"{KEY}\" }",
+                &["have the secret `KEY` sent to https://a as `x-key`"],
+            ),
+            (
+                "",
+                "[needs.http.\"https://a\"]\nsecret = { header = \"x-key\", value = \"{KEY}\" }",
+                &[
+                    "send requests to https://a",
+                    "have the secret `KEY` sent to https://a as `x-key`",
+                ],
             ),
             (
                 "[needs.config]\nkeys = [\"a\"]",
