@@ -72,8 +72,15 @@ pub(super) fn trace(path: &Path) -> io::Result<Trace> {
     let parts = |path: &Path| -> Vec<OsString> {
         path.components().map(|part| part.as_os_str().to_owned()).collect()
     };
-    left.extend(parts(&std::path::absolute(path)?));
-    let mut at = step(CWD, OsStr::new("/"))?;
+    left.extend(parts(path));
+    let mut at = match path.is_absolute() {
+        true => step(CWD, OsStr::new("/"))?,
+        // Here, and so through everything that this folder lies in.
+        false => {
+            trace.through.extend(chain(CWD)?.into_iter().skip(1));
+            step(CWD, OsStr::new("."))?
+        }
+    };
     while let Some(part) = left.pop_front() {
         if Path::new(&part).components().next() == Some(Component::RootDir) {
             at = step(CWD, OsStr::new("/"))?;

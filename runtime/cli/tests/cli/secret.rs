@@ -50,11 +50,12 @@ fn scene(mirror: &Mirror) -> Scene {
          [tenant.local.tool.beggar]\n{shared}\
          [tenant.local.tool.hello]\n\
          [tenant.filed.tool.teller]\n{shared}\
-         fs.planted = {{ path = \"../planted\", access = \"read\" }}\n\
+         fs.planted = {{ path = \"../filed\", access = \"read\" }}\n\
          secret.MIRROR_TOKEN = {{ file = \"../planted/token\" }}\n"
     );
     scene.file("ringfence.toml", &grants);
     scene.file("../planted/token", TOKEN);
+    scene.file("../filed/nothing", "");
     let token = scene.path("../planted/token");
     fs::set_permissions(token, fs::Permissions::from_mode(0o600)).unwrap();
     for name in ["teller", "beggar"] {

@@ -139,7 +139,7 @@ fn checking_looks_at_the_grants_too() {
         &format!(
             "[grant-set.wide]\nhttp = [\"https://*\"]\n\
              [tenant.acme.tool.files]\nuse = [\"wide\"]\ndigest = \"sha256:{}\"\n\
-             functions = [\"read\", \"absent\"]\nfs.workspace = {{ path = \"/\", access = \"write\" }}\n\
+             functions = [\"read\", \"absent\"]\nfs.workspace = {{ path = \"/usr\", access = \"write\" }}\n\
              fs.extra = {{ path = \"{}\" }}\nmemory.user = \"write\"\nmemory.tenant = \"read\"\n\
              config.base-url = \"x\"\nhttp = [\"https://b.example\"]\n\
              [tenant.other.tool.files]\nfs.workspace = {{ path = \"data\" }}\n",

@@ -173,7 +173,7 @@ async fn what_does_not_fit_is_refused_before_it_lands() {
                 (line.table.as_str(), line.allow.as_str()),
                 ("[tenant.local.quota]", "memory = \"…\"")
             );
-            assert_eq!(line.line, Some(5), "{line}");
+            assert_eq!(line.line, Some(6), "{line}");
         }
     }
     // All of the tenant's together: others have left 29 bytes.
