@@ -10,6 +10,7 @@ mod ci;
 mod command;
 mod demo;
 pub mod deny;
+mod fuzz;
 mod generate;
 mod guests;
 pub mod metadata;
@@ -101,6 +102,15 @@ const VERBS: &[Verb] = &[
             "Installs wit-bindgen under target/tools the first time.",
         ],
         run: |arguments| no_arguments(arguments).and_then(|()| generate::generate()),
+    },
+    Verb {
+        name: "fuzz",
+        arguments: "[TARGET] [--seconds N]",
+        about: &[
+            "Feeds TARGET of fuzz/, or each of them, with bytes that nobody meant, for a minute or N",
+            "seconds. What it finds is kept in target/fuzz/found/TARGET. Needs a C++ compiler.",
+        ],
+        run: fuzz::fuzz,
     },
     Verb {
         name: "ci",

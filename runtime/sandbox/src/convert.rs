@@ -133,3 +133,88 @@ pub(crate) fn output_bytes(returned: &Returned) -> u64 {
     };
     bytes as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, option, prelude::*};
+
+    use super::*;
+
+    fn words() -> impl Strategy<Value = String> {
+        prop_oneof![".{0,40}", "[\\PC\\n\\r\u{0}]{0,40}"]
+    }
+
+    fn media() -> impl Strategy<Value = types::Media> {
+        (words(), vec(any::<u8>(), 0..40)).prop_map(|(mime, data)| types::Media { mime, data })
+    }
+
+    fn part() -> impl Strategy<Value = types::Content> {
+        prop_oneof![
+            words().prop_map(types::Content::Text),
+            media().prop_map(types::Content::Image),
+            media().prop_map(types::Content::Audio),
+            media().prop_map(types::Content::File),
+            (words(), option::of(words()), option::of(words())).prop_map(|(uri, name, mime)| {
+                types::Content::Link(types::Link { uri, name, mime })
+            }),
+        ]
+    }
+
+    /// What a tool may say is JSON: anything, also in more levels than are taken.
+    fn structured() -> impl Strategy<Value = String> {
+        let nested = (0_usize..200, "[0-9]{1,3}")
+            .prop_map(|(deep, inner)| format!("{}{inner}{}", "[".repeat(deep), "]".repeat(deep)));
+        prop_oneof![
+            words(),
+            nested,
+            Just("{\"a\":1e400}".to_owned()),
+            Just("\"\\ud800\"".to_owned())
+        ]
+    }
+
+    fn returned() -> impl Strategy<Value = Returned> {
+        let done =
+            (vec(part(), 0..4), option::of(structured())).prop_map(|(content, structured)| {
+                Ok(tools::Outcome::Done(types::Output { content, structured }))
+            });
+        let asks =
+            (words(), words(), vec(any::<u8>(), 0..20)).prop_map(|(message, schema, state)| {
+                Ok(tools::Outcome::NeedsInput(types::Question { message, schema, state }))
+            });
+        let kind = prop_oneof![
+            Just(types::FailureKind::InvalidInput),
+            Just(types::FailureKind::Unavailable),
+            Just(types::FailureKind::Failed),
+        ];
+        let fails = (kind, words(), option::of(words()), option::of(any::<u64>())).prop_map(
+            |(kind, message, path, retry_after_ms)| {
+                Err(tools::Failure { kind, message, path, retry_after_ms })
+            },
+        );
+        prop_oneof![done, asks, fails]
+    }
+
+    proptest! {
+        /// Whatever a tool returns becomes an outcome that the journal gives back as it was, and
+        /// none of its bytes goes uncounted.
+        #[test]
+        fn whatever_a_tool_returns_can_be_recorded(returned in returned()) {
+            let counted = output_bytes(&returned);
+            let texts: u64 = match &returned {
+                Ok(tools::Outcome::Done(done)) => done.content.iter().map(|part| match part {
+                    types::Content::Text(text) => text.len() as u64,
+                    types::Content::Image(m) | types::Content::Audio(m) | types::Content::File(m) => {
+                        (m.mime.len() + m.data.len()) as u64
+                    }
+                    types::Content::Link(link) => link.uri.len() as u64,
+                }).sum(),
+                Ok(tools::Outcome::NeedsInput(question)) => question.state.len() as u64,
+                Err(failure) => failure.message.len() as u64,
+            };
+            prop_assert!(counted >= texts);
+            let outcome = outcome(returned, vec![]);
+            let text = serde_json::to_string(&outcome).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome);
+        }
+    }
+}
