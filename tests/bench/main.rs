@@ -9,6 +9,7 @@ mod baseline;
 mod cancel;
 mod fresh_call;
 mod host_work;
+mod http;
 mod measure;
 mod ours;
 mod policy;
@@ -29,6 +30,7 @@ const PARTS: &[Part] = &[
     ("fresh-call", fresh_call::measure),
     ("threads", threads::measure),
     ("policy", policy::measure),
+    ("http", http::measure),
     ("start", start::measure),
     ("host-work", host_work::measure),
     ("cancel", cancel::measure),

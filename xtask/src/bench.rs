@@ -7,16 +7,19 @@ use anyhow::Result;
 
 use crate::command::{c_compiler, cargo, output, program, run};
 use crate::guests;
+use crate::metadata::Workspace;
 
 pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     c_compiler()?;
     guests::guests()?;
     let package = ["--package", "ringfence-tests", "--bin", "bench"];
     // The program too: how long it takes from its start to a first result is one of the numbers.
-    let program = ["--package", "ringfence-cli", "--bin", "ringfence"];
-    run(cargo(["build", "--release"]).args(package).args(program))?;
+    let ringfence = ["--package", "ringfence-cli", "--bin", "ringfence"];
+    run(cargo(["build", "--release"]).args(package).args(ringfence))?;
     print!("{}", machine());
-    run(cargo(["run", "--quiet", "--release"]).args(package).arg("--").args(arguments))
+    // As it was built: cargo would build it again with the features of this one package.
+    let bench = Workspace::load()?.target.join("release/bench");
+    run(&mut program(bench, arguments.iter().map(String::as_str)))
 }
 
 /// Processor, kernel, compiler and date; what this machine does not tell is `unknown`.
