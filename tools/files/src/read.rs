@@ -53,10 +53,11 @@ pub(crate) fn read(args: Read) -> Result<String> {
             format!("`end` is {end} and `start` is {}: no line lies between them", args.start);
         return Err(Error::invalid_input(message).at("/end"));
     }
-    let at_path = |error| fault(&path, error).at("/path");
-    if path.is_dir() {
-        return Err(at_path(io::ErrorKind::IsADirectory.into()));
-    }
+    let at_path = |error| {
+        // A folder can be opened, and is noticed only when it is read.
+        let error = if path.is_dir() { io::ErrorKind::IsADirectory.into() } else { error };
+        fault(&path, error).at("/path")
+    };
     let file = File::open(&path).map_err(at_path)?;
     let excerpt =
         Excerpt::read(file, args.start, end, args.bytes_max.min(BYTES_MAX)).map_err(|error| {

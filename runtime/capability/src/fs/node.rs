@@ -1,6 +1,15 @@
 //! What a guest's descriptor stands for.
 
-use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc, time::SystemTime};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::SystemTime,
+};
 
 use cap_std::fs::{Dir, FileTypeExt as _, Metadata, MetadataExt as _};
 use ringfence_event::Access;
@@ -116,11 +125,26 @@ pub struct FileNode {
 
 /// The handle, however many streams share it.
 #[derive(Debug)]
-struct OpenFile {
+pub(super) struct OpenFile {
     root: Arc<OpenRoot>,
     file: File,
     id: Id,
+    /// What its length was when it was last asked for. It may be another by now.
+    length: AtomicU64,
     _slot: Slot,
+}
+
+impl OpenFile {
+    pub(super) fn new(root: Arc<OpenRoot>, file: File, id: Id, length: u64, slot: Slot) -> Self {
+        Self { root, file, id, length: AtomicU64::new(length), _slot: slot }
+    }
+
+    /// How long it is now.
+    fn length(&self) -> io::Result<u64> {
+        let length = self.file.metadata()?.len();
+        self.length.store(length, Relaxed);
+        Ok(length)
+    }
 }
 
 impl Drop for OpenFile {
@@ -138,17 +162,8 @@ impl Drop for OpenFile {
 }
 
 impl FileNode {
-    pub(super) fn new(
-        dir: &DirNode,
-        path: &str,
-        file: File,
-        (read, write): (bool, bool),
-        id: Id,
-        slot: Slot,
-    ) -> Self {
-        let path = dir.path_of(path).into();
-        let open = OpenFile { root: dir.root.clone(), file, id, _slot: slot };
-        Self { open: Arc::new(open), path, read, write }
+    pub(super) fn new(path: String, open: OpenFile, (read, write): (bool, bool)) -> Self {
+        Self { open: Arc::new(open), path: path.into(), read, write }
     }
 
     pub(super) fn root(&self) -> &OpenRoot {
@@ -167,9 +182,13 @@ impl FileNode {
         self.write
     }
 
-    /// How many bytes there are from `offset` on: what a read is charged for, and no more.
+    /// How many bytes there are from `offset` on: what a read is charged for, and no more. Where
+    /// the file was known to have some, it is not asked again; if it was cut since, the read says so.
     pub fn left(&self, offset: u64) -> FsResult<u64> {
-        Ok(self.file().metadata()?.len().saturating_sub(offset))
+        match self.open.length.load(Relaxed).saturating_sub(offset) {
+            0 => Ok(self.open.length()?.saturating_sub(offset)),
+            left => Ok(left),
+        }
     }
 
     /// Reads up to `length` bytes, at most [`CHUNK`], from `offset`. Empty: the end.
@@ -188,6 +207,9 @@ impl FileNode {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+        if filled < length {
+            self.open.length()?;
         }
         bytes.truncate(filled);
         Ok(bytes)
@@ -213,7 +235,7 @@ impl FileNode {
             return Ok(0);
         }
         let mut counting = self.root().budget().map(super::Budget::lock);
-        let length = self.file().metadata()?.len();
+        let length = self.open.length()?;
         let offset = place(length);
         let end = offset.checked_add(bytes.len() as u64);
         let end = end.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
@@ -228,18 +250,24 @@ impl FileNode {
             counting.give_back(Held { bytes: end.saturating_sub(now.max(length)), files: 0 });
         }
         written?;
+        self.open.length.store(end.max(length), Relaxed);
         Ok(bytes.len() as u64)
     }
 
     /// Cuts or extends it. What is not written takes no room on the device and counts all the same:
     /// it can be written later.
     pub fn set_size(&self, size: u64) -> FsResult<()> {
-        let Some(budget) = self.root().budget() else { return Ok(self.file().set_len(size)?) };
+        let Some(budget) = self.root().budget() else {
+            self.file().set_len(size)?;
+            self.open.length.store(size, Relaxed);
+            return Ok(());
+        };
         let mut counting = budget.lock();
-        let length = self.file().metadata()?.len();
+        let length = self.open.length()?;
         let more = Held { bytes: size.saturating_sub(length), files: 0 };
         counting.reserve(more).map_err(|full| self.full(full))?;
         let set = self.file().set_len(size);
+        self.open.length.store(if set.is_ok() { size } else { length }, Relaxed);
         counting.give_back(match set {
             Ok(()) => Held { bytes: length.saturating_sub(size), files: 0 },
             Err(_) => more,

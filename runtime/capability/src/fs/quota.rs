@@ -175,10 +175,6 @@ impl Handles {
         Self { open: AtomicU64::new(0), most }
     }
 
-    pub(super) fn most(&self) -> u64 {
-        self.most
-    }
-
     fn take(&self, most: u64) -> bool {
         let fits = |open: u64| (open < most).then_some(open + 1);
         self.open.fetch_update(Relaxed, Relaxed, fits).is_ok()

@@ -105,6 +105,7 @@ impl Folder {
 /// What a tenant has.
 #[derive(Debug)]
 struct Tenant {
+    by_path: HashMap<PathBuf, Arc<Folder>>,
     total: Arc<Total>,
     handles: Arc<Handles>,
 }
@@ -119,9 +120,25 @@ pub struct Roots {
 #[derive(Debug)]
 struct Opened {
     folders: Vec<Arc<Folder>>,
-    by_path: HashMap<(TenantId, PathBuf), Arc<Folder>>,
     tenants: HashMap<TenantId, Tenant>,
+    /// How many files one tenant may have open, if nothing else is said.
+    share: u64,
     keep: Arc<Keep>,
+}
+
+impl Opened {
+    fn tenant(&mut self, id: &TenantId) -> &mut Tenant {
+        let share = self.share;
+        self.tenants.entry(id.clone()).or_insert_with(|| Tenant {
+            by_path: HashMap::new(),
+            total: Arc::default(),
+            handles: Arc::new(Handles::new(share)),
+        })
+    }
+
+    fn by_path(&self, tenant: &TenantId, path: &Path) -> Option<Arc<Folder>> {
+        self.tenants.get(tenant)?.by_path.get(path).cloned()
+    }
 }
 
 impl Default for Roots {
@@ -144,8 +161,8 @@ impl Roots {
         let handles = most.unwrap_or(OPEN_FILES).min(OPEN_FILES) / HANDLES_SHARE;
         let opened = Opened {
             folders: Vec::new(),
-            by_path: HashMap::new(),
             tenants: HashMap::new(),
+            share: handles / TENANT_SHARE,
             keep: Arc::new(keep),
         };
         Self { opened: Mutex::new(opened), handles: Arc::new(Handles::new(handles)) }
@@ -163,7 +180,7 @@ impl Roots {
     /// What a folder of a tenant holds, if that is counted.
     #[must_use]
     pub fn held(&self, tenant: &TenantId, path: &Path) -> Option<Held> {
-        let folder = self.lock().by_path.get(&(tenant.clone(), path.to_owned())).cloned();
+        let folder = self.lock().by_path(tenant, path);
         let area = folder?.area.lock().unwrap_or_else(PoisonError::into_inner).clone();
         area.map(|area| area.held())
     }
@@ -173,8 +190,7 @@ impl Roots {
     }
 
     fn folder(&self, opened: &mut Opened, claim: &Claim<'_>) -> Result<Arc<Folder>, RootError> {
-        let key = (claim.tenant.clone(), claim.path.to_owned());
-        if let Some(folder) = opened.by_path.get(&key).cloned() {
+        if let Some(folder) = opened.by_path(claim.tenant, claim.path) {
             self.claim(opened, &folder, claim)?;
             return Ok(folder);
         }
@@ -211,7 +227,7 @@ impl Roots {
         if !opened.folders.iter().any(|known| Arc::ptr_eq(known, &folder)) {
             opened.folders.push(folder.clone());
         }
-        opened.by_path.insert(key, folder.clone());
+        opened.tenant(claim.tenant).by_path.insert(claim.path.to_owned(), folder.clone());
         Ok(folder)
     }
 
@@ -246,11 +262,7 @@ impl Roots {
             let claim = Claim { tenant, path: &root.path, access: root.access, quota: root.quota };
             let mut opened = self.lock();
             let folder = self.folder(&mut opened, &claim).map_err(failed)?;
-            let share = self.handles.most() / TENANT_SHARE;
-            let of_tenant = opened.tenants.entry(tenant.clone()).or_insert_with(|| Tenant {
-                total: Arc::default(),
-                handles: Arc::new(Handles::new(share)),
-            });
+            let of_tenant = opened.tenant(tenant);
             let (total, handles) = (of_tenant.total.clone(), of_tenant.handles.clone());
             let of_tenant = || opened.folders.iter().filter(|folder| folder.tenant == *tenant);
             let counts =

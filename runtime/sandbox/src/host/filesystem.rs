@@ -260,8 +260,7 @@ impl types::HostDescriptor for State {
         offset: Filesize,
     ) -> FsResult<Resource<DynInputStream>> {
         let file = self.file(&node)?.clone();
-        let stream: DynInputStream =
-            Box::new(FileInput { file, offset, meter: self.meter.clone() });
+        let stream: DynInputStream = Box::new(FileInput::new(file, offset, self.meter.clone()));
         Ok(self.table.push(stream)?)
     }
 

@@ -12,9 +12,16 @@ use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, Stream
 
 /// Reads a file from an offset on.
 pub(crate) struct FileInput {
-    pub(crate) file: FileNode,
-    pub(crate) offset: u64,
-    pub(crate) meter: Arc<Meter>,
+    file: FileNode,
+    /// `None`: it was read to its end, and that is the stream's.
+    offset: Option<u64>,
+    meter: Arc<Meter>,
+}
+
+impl FileInput {
+    pub(crate) fn new(file: FileNode, offset: u64, meter: Arc<Meter>) -> Self {
+        Self { file, offset: Some(offset), meter }
+    }
 }
 
 /// Writes a file from an offset on, or at its end.
@@ -48,15 +55,13 @@ impl InputStream for FileInput {
             return Ok(Bytes::new());
         }
         self.meter.charge(cost::FILE_CALL).map_err(limited)?;
-        let wanted =
-            (size as u64).min(CHUNK).min(self.file.left(self.offset).map_err(stream_error)?);
+        let offset = self.offset.ok_or(StreamError::Closed)?;
+        let left = self.file.left(offset).map_err(stream_error)?;
+        let wanted = (size as u64).min(CHUNK).min(left);
         self.meter.read(wanted).map_err(limited)?;
-        let bytes = self.file.read_at(wanted, self.offset).map_err(stream_error)?;
-        if bytes.is_empty() {
-            return Err(StreamError::Closed);
-        }
-        self.offset = self.offset.saturating_add(bytes.len() as u64);
-        Ok(bytes.into())
+        let bytes = self.file.read_at(wanted, offset).map_err(stream_error)?;
+        self.offset = (!bytes.is_empty()).then(|| offset.saturating_add(bytes.len() as u64));
+        if bytes.is_empty() { Err(StreamError::Closed) } else { Ok(bytes.into()) }
     }
 }
 
