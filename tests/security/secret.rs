@@ -12,7 +12,8 @@ use ringfence_event::{Asked, DenialCode, Effect, Outcome, SecretFault};
 use ringfence_sandbox::Ended;
 use ringfence_tests::{
     Scene,
-    mirror::{self, FORMS, Mirror, written},
+    mirror::{self, FORMS, written},
+    web::{Request, Web},
 };
 use ringfence_vault::{Environment, Vault};
 use serde_json::{Value, json};
@@ -35,7 +36,7 @@ fn vault(variables: &Variables) -> Vault {
 }
 
 /// A tool that sends `TOKEN` with what it asks the mirror, other than below `/open`.
-fn scene(mirror: &Mirror) -> Scene {
+fn scene(mirror: &Web) -> Scene {
     let origin = mirror.origin();
     Scene::new(Effect::Unsafe)
         .vault(vault(&variables(&[("HOST_TOKEN", TOKEN)])))
@@ -44,7 +45,7 @@ fn scene(mirror: &Mirror) -> Scene {
         .grants(&format!("http = [\"{origin}\"]"))
 }
 
-fn granted(mirror: &Mirror) -> Scene {
+fn granted(mirror: &Web) -> Scene {
     scene(mirror).grants("secret.TOKEN = { env = \"HOST_TOKEN\" }")
 }
 
@@ -148,27 +149,29 @@ async fn s2_an_echo_is_redacted_in_every_form() {
     });
     hidden(&told(&scene.run("tell", arguments).await));
     let [request] = &mirror.take()[..] else { panic!("one request") };
-    for name in ["range", "if-range", "accept-encoding"] {
+    for name in ["range", "if-range"] {
         assert_eq!(request.header(name), None);
     }
+    assert_eq!(request.header("accept-encoding"), Some("identity"));
 }
 
-/// S2: what is compressed is not looked through, so it does not get through.
+/// S2: what is compressed is looked through when it was decoded; what cannot be decoded does not get
+/// through.
 #[tokio::test]
-async fn s2_a_compressed_echo_is_refused() {
+async fn s2_a_compressed_echo_is_decoded_and_redacted_or_refused() {
     let mirror = mirror::serve();
-    for path in ["gzip", "compressed-transfer"] {
-        let said = told(&ask(&granted(&mirror), &[format!("{}/{path}", mirror.origin())]).await);
+    let url = |path: &str| [format!("{}/{path}", mirror.origin())];
+    for path in ["gzip", "gzip-twice"] {
+        let said = told(&ask(&granted(&mirror), &url(path)).await);
+        hidden(&said);
+        assert_eq!(said, "200 you sent Bearer [redacted:TOKEN], didn't you?", "{path}");
+        assert_eq!(mirror.take().len(), 1);
+    }
+    for path in ["brotli", "compressed-transfer"] {
+        let said = told(&ask(&granted(&mirror), &url(path)).await);
         assert!(said.starts_with("error: "), "{path}: {said}");
         assert_eq!(mirror.take().len(), 1);
     }
-    // A tool without secrets gets what the server sends.
-    let origin = mirror.origin();
-    let plain = Scene::new(Effect::Unsafe)
-        .needs(&format!("[needs.http.\"{origin}\"]"))
-        .grants(&format!("http = [\"{origin}\"]"));
-    let said = told(&ask(&plain, &[format!("{origin}/gzip")]).await);
-    assert!(said.starts_with("200 "), "{said}");
 }
 
 /// S2: a server that was told a secret says it to the next request too, one that carries none.
@@ -216,7 +219,7 @@ async fn s3_a_secret_goes_to_no_other_place() {
     let run = async |url: &str, method: Option<&str>, headers: Value| {
         let arguments = json!({ "urls": [url], "method": method, "headers": headers });
         hidden(&format!("{:?}", scene.run("tell", arguments).await));
-        let header = |requests: Vec<ringfence_tests::web::Request>| {
+        let header = |requests: Vec<Request>| {
             let all = requests.into_iter();
             let pairs = all.flat_map(|request| request.headers);
             pairs.filter(|(name, _)| name == "authorization").map(|(_, value)| value).collect()

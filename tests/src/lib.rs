@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "all of this is for tests, which are to fail")]
 
+pub mod coded;
 mod folders;
 mod heard;
 mod holders;

@@ -3,6 +3,8 @@
 
 mod body;
 mod connect;
+mod decode;
+mod fields;
 mod redact;
 
 use std::{
@@ -13,8 +15,9 @@ use std::{
 };
 
 use http::{Request, Response, Uri, header};
-use ringfence_event::{Digest, TenantId, ToolName};
+use ringfence_event::{CallLimits, Digest, TenantId, ToolName};
 use ringfence_policy::{Permit, SecretHeader};
+use rustls::RootCertStore;
 use url::Url;
 
 pub use body::Body;
@@ -49,9 +52,15 @@ pub enum HttpError {
     /// The other side is not who it should be, or speaks no TLS.
     #[error("TLS failed")]
     Tls,
-    /// The response is encoded in a way in which secrets would not be found.
+    /// The response is encoded in a way that is not decoded here, or is not what it says it is.
     #[error("the response is encoded")]
     Encoded,
+    /// The header fields or trailers of the response take more than the call may have of them.
+    #[error("the response's fields are too long")]
+    Fields,
+    /// The body of the request is not as long as its head says.
+    #[error("the request's length is another")]
+    Length,
     /// The connection broke, or what came over it is no HTTP.
     #[error("the connection broke")]
     Broken,
@@ -71,8 +80,14 @@ pub struct Timeouts {
 /// granted an address never travels on a connection to it.
 pub struct Clients {
     network: Arc<dyn Network>,
+    authorities: Arc<RootCertStore>,
     clients: Mutex<HashMap<ClientKey, HttpClient>>,
 }
+
+/// What was given as an authority's certificate is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the certificate of an authority: X.509 in DER is needed")]
+pub struct NoCertificate;
 
 type ClientKey = (TenantId, ToolName, Digest, Option<IpAddr>);
 
@@ -80,8 +95,18 @@ type ClientKey = (TenantId, ToolName, Digest, Option<IpAddr>);
 const CLIENTS: usize = 256;
 
 impl Clients {
+    /// Clients that trust the authorities of the web.
     pub(crate) fn new(network: Arc<dyn Network>) -> Self {
-        Self { network, clients: Mutex::default() }
+        let authorities = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        Self { network, authorities: Arc::new(authorities), clients: Mutex::default() }
+    }
+
+    /// Clients that trust one authority more, and have no connection yet.
+    pub(crate) fn trusting(&self, certificate: &[u8]) -> Result<Self, NoCertificate> {
+        let mut authorities = RootCertStore::clone(&self.authorities);
+        authorities.add(certificate.to_vec().into()).map_err(|_| NoCertificate)?;
+        let network = self.network.clone();
+        Ok(Self { network, authorities: Arc::new(authorities), clients: Mutex::default() })
     }
 
     fn client(&self, permit: &Permit, address: Option<IpAddr>) -> HttpClient {
@@ -90,17 +115,25 @@ impl Clients {
         if clients.len() >= CLIENTS && !clients.contains_key(&key) {
             clients.clear();
         }
-        let new = || HttpClient::new(self.network.clone(), permit.tenant().clone(), address);
+        let new = || {
+            let (network, authorities) = (self.network.clone(), self.authorities.clone());
+            HttpClient::new(network, permit.tenant().clone(), address, authorities)
+        };
         clients.entry(key).or_insert_with(new).clone()
     }
 }
 
-/// Headers by which some servers take one method for another: a permit for `GET` is for `GET`.
-const METHOD_OVERRIDES: [&str; 3] =
-    ["x-http-method-override", "x-http-method", "x-method-override"];
-
 /// The longest URL that is looked at. Servers take no more than this.
 const URL_BYTES: usize = 8 << 10;
+
+/// The most that header fields may take, whatever a tool's lift limit is: what servers accept.
+const FIELD_BYTES: u64 = 64 << 10;
+
+/// What the header fields of one message, or its trailers, may take in a call with these limits.
+#[must_use]
+pub fn field_bytes_max(limits: &CallLimits) -> u64 {
+    limits.lift.min(FIELD_BYTES)
+}
 
 /// The gate of one call.
 #[derive(Clone)]
@@ -120,6 +153,8 @@ pub struct Admitted {
     url: Url,
     secrets: Vec<SecretHeader>,
     request: Request<Body>,
+    /// How long its body is, if the guest said so.
+    length: Option<u64>,
 }
 
 impl Gate {
@@ -155,11 +190,8 @@ impl Gate {
         })?;
         *request.uri_mut() = url.as_str().parse::<Uri>().map_err(|_| HttpError::Url)?;
         let headers = request.headers_mut();
-        headers.remove(header::HOST); // the client sets it from the URL
-        for name in METHOD_OVERRIDES {
-            headers.remove(name);
-        }
-        headers.remove(header::ACCEPT_ENCODING); // bodies come as they are: what is counted is what is read
+        let length = fields::length(headers)?;
+        fields::clean(headers);
         for secret in pass.secrets {
             headers.remove(secret.header.as_str()); // the host's value, and not both
         }
@@ -171,25 +203,25 @@ impl Gate {
         self.meter.send(head_bytes(&request))?;
         let client = self.clients.client(&self.permit, pass.address);
         let secrets = pass.secrets.to_vec();
-        Ok(Admitted { gate: self.clone(), client, method, url, secrets, request })
+        Ok(Admitted { gate: self.clone(), client, method, url, secrets, request, length })
     }
 }
 
 impl Admitted {
     /// Sends it and waits for the response's head.
     pub async fn send(self, timeouts: Timeouts) -> Result<Response<Body>, HttpError> {
-        let Self { gate, client, method, url, secrets, mut request } = self;
+        let Self { gate, client, method, url, secrets, mut request, length } = self;
         let guarded = gate.secrets.any();
         if guarded {
-            let bytes = headers_bytes(request.headers());
+            let bytes = fields::bytes(request.headers());
             let put_in = gate.secrets.put_in(&secrets, request.headers_mut()).await;
             put_in.map_err(|(name, fault)| {
                 gate.denials.record(gate.permit.deny_fault(&name, &method, &url, fault));
                 HttpError::Denied
             })?;
-            gate.meter.send(headers_bytes(request.headers()) - bytes)?;
+            gate.meter.send(fields::bytes(request.headers()) - bytes)?;
         }
-        let request = request.map(|body| body::counted_out(body, gate.meter.clone()));
+        let request = request.map(|body| body::sent(body, length, gate.meter.clone()));
         let response = client.request(request);
         let response = match timeouts.head {
             None => response.await,
@@ -209,25 +241,22 @@ impl Admitted {
                 Some(ConnectError::Name) => HttpError::Name,
                 Some(ConnectError::Refused) => HttpError::Refused,
                 Some(ConnectError::Tls) => HttpError::Tls,
-                None => HttpError::Broken,
+                None => connect::answered(&error),
             }
         })?;
-        gate.meter.receive(headers_bytes(response.headers()))?;
+        fields::received(response.headers(), &gate.meter)?;
         let response =
-            response.map(|body| body::counted_in(body, gate.meter.clone(), timeouts.between));
-        match guarded {
+            response.map(|body| body::received(body, gate.meter.clone(), timeouts.between));
+        let response = decode::decoded(response, &gate.meter)?;
+        Ok(match guarded {
             true => redact::redacted(gate.secrets.redactor(), response),
-            false => Ok(response),
-        }
+            false => response,
+        })
     }
 }
 
 /// What the head of a request takes on the wire, to within the version's spelling.
 fn head_bytes<T>(request: &Request<T>) -> u64 {
     let line = request.method().as_str().len() + request.uri().to_string().len() + 12;
-    line as u64 + headers_bytes(request.headers())
-}
-
-fn headers_bytes(headers: &http::HeaderMap) -> u64 {
-    headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum()
+    line as u64 + fields::bytes(request.headers())
 }

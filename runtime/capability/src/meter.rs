@@ -146,6 +146,18 @@ impl Meter {
         Ok(())
     }
 
+    /// Counts bytes that came compressed and are about to be decoded.
+    pub fn decode(&self, bytes: u64) -> Result<(), LimitReached> {
+        self.charge_bytes(bytes, cost::CODED_BYTE)
+    }
+
+    /// Counts bytes that came out of a decoder, beside those that went in.
+    pub fn decoded(&self, bytes: u64) -> Result<(), LimitReached> {
+        self.charge_bytes(bytes, cost::DECODED_BYTE)?;
+        self.bytes_read.fetch_add(bytes, Relaxed);
+        Ok(())
+    }
+
     /// Counts bytes about to be sent to the network.
     pub fn send(&self, bytes: u64) -> Result<(), LimitReached> {
         self.spend(&self.egress, bytes, self.limits.egress, Limit::Egress)?;

@@ -15,7 +15,7 @@ use crate::{
     config::Configuration,
     denials::DenialLog,
     fs::{Claim, Files, Held, Kept, RootError, Roots},
-    http::{Clients, Gate},
+    http::{Clients, Gate, NoCertificate},
     memory::{Buckets, Memory, Writes},
     meter::Meter,
     network::{Network, SystemNetwork},
@@ -64,6 +64,14 @@ impl Host {
     #[must_use]
     pub fn with_vault(self, vault: Vault) -> Self {
         Self { secrets: Secrets::new(vault), ..self }
+    }
+
+    /// The same, trusting one authority more than those of the web: its certificate, X.509 in DER.
+    ///
+    /// # Errors
+    /// When that is no certificate.
+    pub fn with_authority(self, certificate: &[u8]) -> Result<Self, NoCertificate> {
+        Ok(Self { clients: Arc::new(self.clients.trusting(certificate)?), ..self })
     }
 
     /// The same on another network.

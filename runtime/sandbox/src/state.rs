@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ringfence_capability::{Clock, Meter, Opened, cost};
+use ringfence_capability::{Clock, Meter, Opened, cost, http::field_bytes_max};
 use ringfence_event::{Content, Note};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -34,9 +34,6 @@ pub(crate) struct State {
     hooks: Hooks,
 }
 
-/// The most that header fields may take, whatever a tool's lift limit is: what servers accept.
-const HEADER_BYTES: u64 = 64 << 10;
-
 impl State {
     pub(crate) fn new(
         opened: Option<Opened>,
@@ -50,7 +47,7 @@ impl State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limits.handles).unwrap_or(usize::MAX));
         let mut http = WasiHttpCtx::new();
-        let fields = limits.lift.min(HEADER_BYTES);
+        let fields = field_bytes_max(&limits);
         http.set_field_size_limit(usize::try_from(fields).unwrap_or(usize::MAX));
         let last_words = stdio::LastWords::default();
         let printed = [

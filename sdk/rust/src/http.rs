@@ -14,8 +14,10 @@
 //! ```
 //!
 //! A request that lacks its secret is [`Denied`](Error::Denied). Where a server repeats the secret, the
-//! tool reads `[redacted:EXAMPLE_TOKEN]`; an answer that is compressed although nobody asked for that
-//! is an error, and `range` is not sent along with a secret.
+//! tool reads `[redacted:EXAMPLE_TOKEN]`, and `range` is not sent along with a secret.
+//!
+//! Answers are plain: the host sends `accept-encoding: identity` whatever a tool sets, and decodes gzip
+//! and deflate where they come all the same. A body in another coding is an error.
 //!
 //! ```no_run
 //! use ringfence_sdk::http;

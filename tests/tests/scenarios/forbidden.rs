@@ -99,18 +99,18 @@ async fn a_host_that_was_not_granted_is_refused_in_part() {
     let web = serve("<html><body><h1>Style</h1><p>Be brief.</p></body></html>");
     check(Case {
         tools: &["tools/fetch"],
-        call: ("fetch_get", format!("{{ url = \"{}/guide\" }}", web.origin)),
+        call: ("fetch_get", format!("{{ url = \"{}/guide\" }}", web.origin())),
         grants: "[tenant.local.tool.fetch]\nhttp = [\"https://docs.rs\"]\n".into(),
         outcome: |outcome| matches!(outcome, Outcome::Failed { .. }),
         denied: Some(DenialCode::NotGranted),
         allow: &[("http://127.0.0.1", FileOwner::Operator)],
-        granted: format!("[tenant.local.tool.fetch]\nhttp = [\"{}\"]\n", web.origin),
+        granted: format!("[tenant.local.tool.fetch]\nhttp = [\"{}\"]\n", web.origin()),
         manifest: "",
         output: "Be brief.",
     })
     .await;
     // Nothing was sent for the call that was refused.
-    assert_eq!(web.requests.lock().expect("nobody panicked").len(), 1);
+    assert_eq!(web.take().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -118,17 +118,17 @@ async fn a_loopback_address_is_not_opened_by_a_wildcard() {
     let web = serve("<p>secret</p>");
     check(Case {
         tools: &["tools/fetch"],
-        call: ("fetch_get", format!("{{ url = \"{}/\" }}", web.origin)),
+        call: ("fetch_get", format!("{{ url = \"{}/\" }}", web.origin())),
         grants: "[tenant.local.tool.fetch]\nhttp = [\"*\"]\n".into(),
         outcome: |outcome| matches!(outcome, Outcome::Failed { .. }),
         denied: Some(DenialCode::AddressForbidden),
         allow: &[("127.0.0.1", FileOwner::Operator)],
-        granted: format!("[tenant.local.tool.fetch]\nhttp = [\"*\", \"{}\"]\n", web.origin),
+        granted: format!("[tenant.local.tool.fetch]\nhttp = [\"*\", \"{}\"]\n", web.origin()),
         manifest: "",
         output: "secret",
     })
     .await;
-    assert_eq!(web.requests.lock().expect("nobody panicked").len(), 1);
+    assert_eq!(web.take().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

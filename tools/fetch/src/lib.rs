@@ -60,13 +60,6 @@ fn get(args: Get) -> Result<String> {
     let url = address::parse(&args.url)?;
     let (url, response) = follow(url)?;
     let content_type = response.headers.get("content-type").unwrap_or_default().to_owned();
-    if let Some(coding) =
-        response.headers.get("content-encoding").filter(|coding| *coding != "identity")
-    {
-        return Err(Error::failed(format!(
-            "`{url}` came compressed as `{coding}`, which nobody asked for"
-        )));
-    }
     let length = response.headers.get("content-length").and_then(|length| length.parse().ok());
     let (body, cut) = received(response.body, length)?;
     let page = Page::read(&url, &content_type, &body, args.raw)?;

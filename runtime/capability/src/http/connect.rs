@@ -3,7 +3,6 @@
 
 use std::{
     error::Error as StdError,
-    io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     task::{Context, Poll},
@@ -17,11 +16,12 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use ringfence_event::TenantId;
+use rustls::RootCertStore;
 use tokio::net::TcpStream;
 use tower_service::Service;
 use url::{Host, Url};
 
-use super::Body;
+use super::{Body, FIELD_BYTES, HttpError};
 use crate::{
     memory::BoxFuture,
     network::{Network, is_public},
@@ -31,6 +31,9 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(30);
 /// Idle connections kept to one host.
 const IDLE_PER_HOST: usize = 4;
+
+/// The most header fields of one response. Servers send twenty.
+const FIELDS: usize = 100;
 
 /// Why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,17 +55,22 @@ pub(super) fn cause(error: &legacy::Error) -> Option<ConnectError> {
         if let Some(known) = error.downcast_ref::<ConnectError>() {
             return Some(*known);
         }
-        if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            if let Some(known) = inner.downcast_ref::<ConnectError>() {
-                return Some(*known);
-            }
-            if inner.downcast_ref::<rustls::Error>().is_some() {
-                return Some(ConnectError::Tls);
-            }
-        }
         source = error.source();
     }
-    error.is_connect().then_some(ConnectError::Refused)
+    // There was one, and nobody was made out behind it.
+    error.is_connect().then_some(ConnectError::Tls)
+}
+
+/// What an error says of an answer, if there was a connection.
+pub(super) fn answered(error: &legacy::Error) -> HttpError {
+    let mut source: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(error) = source {
+        match error.downcast_ref::<hyper::Error>() {
+            Some(error) if error.is_parse_too_large() => return HttpError::Fields,
+            _ => source = error.source(),
+        }
+    }
+    HttpError::Broken
 }
 
 /// An HTTP client whose connections are all made to addresses that were judged.
@@ -71,19 +79,18 @@ pub(super) struct HttpClient(legacy::Client<HttpsConnector<Connector>, Body>);
 
 impl HttpClient {
     /// A client of one tenant, whose connections all go to `granted`, or where names lead if that is
-    /// `None`.
+    /// `None`. What TLS remembers of a server is its own too.
     pub(super) fn new(
         network: Arc<dyn Network>,
         tenant: TenantId,
         granted: Option<IpAddr>,
+        authorities: Arc<RootCertStore>,
     ) -> Self {
-        let roots =
-            rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("ring speaks the protocol versions that rustls calls safe")
-            .with_root_certificates(roots)
+            .with_root_certificates(authorities)
             .with_no_client_auth();
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
@@ -94,6 +101,8 @@ impl HttpClient {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(IDLE_PER_HOST)
+            .http1_max_buf_size(FIELD_BYTES as usize)
+            .http1_max_headers(FIELDS)
             .build(connector);
         Self(client)
     }

@@ -6,6 +6,7 @@ mod call;
 mod config;
 mod explain;
 mod grant;
+mod network;
 mod probe;
 mod redact;
 mod root;

@@ -15,7 +15,10 @@ use ringfence::{
     event::Note,
     vault::{Environment, Vault},
 };
-use ringfence_tests::mirror::{self, FORMS, Mirror, written};
+use ringfence_tests::{
+    mirror::{self, FORMS, written},
+    web::Web,
+};
 use serde_json::json;
 
 use crate::support::{MODEL, Ran, Scene};
@@ -25,7 +28,7 @@ const TOKEN: &str = "ghp_C4nary/Horse+\"battery\"=\\staple&<7>";
 /// What the same searches are to find.
 const MARKER: &str = "a-word-that-is-no-secret";
 
-fn needs(mirror: &Mirror) -> String {
+fn needs(mirror: &Web) -> String {
     format!(
         "[needs.http.\"{}\"]\nmethods = [\"GET\", \"HEAD\"]\nreason = \"look into the mirror\"\n\
          secret = {{ header = \"Authorization\", value = \"Bearer {{MIRROR_TOKEN}}\" }}\n\
@@ -37,7 +40,7 @@ fn needs(mirror: &Mirror) -> String {
 
 /// A folder with a tool that looks into the mirror, one that has no secret granted, an agent that
 /// calls both, and a file with the secret in it.
-fn scene(mirror: &Mirror) -> Scene {
+fn scene(mirror: &Web) -> Scene {
     let scene = Scene::new();
     let shared = format!(
         "http = [\"{}\"]\nmemory.user = \"write\"\nlimits.fuel = \"100G\"\nlimits.time = \"60s\"\n",

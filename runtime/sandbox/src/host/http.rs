@@ -29,6 +29,8 @@ fn to_wasi(error: HttpError) -> Error {
         HttpError::Timeout => Error::ConnectionReadTimeout,
         HttpError::Tls => Error::TlsCertificateError,
         HttpError::Encoded => Error::HttpResponseContentCoding(None),
+        HttpError::Fields => Error::HttpResponseHeaderSectionSize(None),
+        HttpError::Length => Error::HttpRequestBodySize(None),
         HttpError::Broken => Error::ConnectionTerminated,
         // The call ends at its next host call; what the guest makes of this does not matter.
         HttpError::Limit(limit) => Error::InternalError(Some(limit.to_string())),
