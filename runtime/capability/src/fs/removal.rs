@@ -15,10 +15,7 @@ use rustix::{
 };
 
 /// Removes a folder and all that lies in it. What is not there is removed.
-///
-/// # Errors
-/// When something of it cannot be removed.
-pub fn remove_tree(path: &Path) -> io::Result<()> {
+pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
     let top = match open(CWD, path.as_os_str()) {
         Err(Errno::NOENT) => return Ok(()),
         opened => opened?,
