@@ -157,12 +157,11 @@ impl Sweep {
     fn start(scratches: Scratches, store: Arc<LazyStore>) -> Self {
         Self(Some(std::thread::spawn(move || {
             let Ok(store) = store.get() else { return };
-            let is_over = |tenant: &TenantId, session: &SessionId| {
-                match store.session(tenant, session) {
+            let is_over =
+                |tenant: &TenantId, session: &SessionId| match store.session(tenant, session) {
                     Ok(session) => session.is_closed(),
                     Err(error) => matches!(error, ringfence_store::Error::NoSuchSession),
-                }
-            };
+                };
             // What cannot be removed is tried again at the next start.
             let _ = scratches.sweep(is_over);
         })))

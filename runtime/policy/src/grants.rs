@@ -15,8 +15,8 @@ use ringfence_event::{
 use toml::Spanned;
 
 use crate::{
-    ConfigError, ConfigKey, Defaults, FsGrant, GrantSet, HttpGrant, LimitTable, Origin, Quota, QuotaTable,
-    SecretGrant, SocketGrant, TenantGrants, TenantQuota, ToolGrant, config::line_of,
+    ConfigError, ConfigKey, Defaults, FsGrant, GrantSet, HttpGrant, LimitTable, Origin, Quota,
+    QuotaTable, SecretGrant, SocketGrant, TenantGrants, TenantQuota, ToolGrant, config::line_of,
 };
 
 /// The name under which flags appear where files do.
@@ -190,9 +190,9 @@ impl Grants {
         tenants: BTreeMap<TenantId, TenantGrants>,
     ) -> Result<Self, ConfigError> {
         let source = Source { file, text, folder };
-        sets.values().flat_map(|set| &set.fs).try_for_each(|(name, root)| {
-            source.folder(name, root).map(drop)
-        })?;
+        sets.values()
+            .flat_map(|set| &set.fs)
+            .try_for_each(|(name, root)| source.folder(name, root).map(drop))?;
         let (mut tools, mut memory, mut quotas) =
             (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (tenant, grants) in tenants {

@@ -305,8 +305,7 @@ impl Roots {
         let Opened { tenants, folders, .. } = &mut *opened;
         let Some(of_tenant) = tenants.get_mut(tenant) else { return Ok(()) };
         let is_open = |id: &Id| folders.iter().any(|folder| folder.id() == *id);
-        let resting: HashMap<Id, Held> =
-            found.into_iter().filter(|(id, _)| !is_open(id)).collect();
+        let resting: HashMap<Id, Held> = found.into_iter().filter(|(id, _)| !is_open(id)).collect();
         resting.values().for_each(|held| of_tenant.total.found(*held));
         of_tenant.resting = Some(resting);
         Ok(())

@@ -130,8 +130,7 @@ fn named<T: FromStr>(found: &fs::DirEntry) -> Option<T> {
 /// such folder.
 fn locked(path: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    let opened =
-        OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
+    let opened = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
     let folder = match opened {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
@@ -216,13 +215,13 @@ impl Scratch {
     /// When somebody else has it open, or something in it cannot be removed.
     pub fn remove(&self) -> io::Result<()> {
         let mut open = self.lock();
-        let folder = match (open.take(), locked(&self.path)?) {
-            (Some(folder), _) => folder,
-            (None, Some(locked)) => {
-                Arc::new(Folder::apart(&self.tenant, Dir::from_std_file(locked))?)
-            }
-            (None, None) if self.path.exists() => return Err(io::ErrorKind::ResourceBusy.into()),
-            (None, None) => return Ok(()),
+        let folder = match open.take() {
+            Some(folder) => folder,
+            None => match locked(&self.path)? {
+                Some(locked) => Arc::new(Folder::apart(&self.tenant, Dir::from_std_file(locked))?),
+                None if self.path.exists() => return Err(io::ErrorKind::ResourceBusy.into()),
+                None => return Ok(()),
+            },
         };
         // Locked as long as `folder` is there.
         let removed = remove_tree(&self.path);

@@ -233,8 +233,7 @@ fn an_address_that_is_not_public_is_denied_as_it_would_be() {
 fn scratch_is_opened_by_both_sides() {
     let manifest = "[tool]\nname = \"files\"\ncomponent = \"x.wasm\"\n\
         [needs.fs.scratch]\naccess = \"write\"\n";
-    let grants =
-        grants("[tenant.acme.tool.files]\nfs.scratch = { access = \"write\" }\n").unwrap();
+    let grants = grants("[tenant.acme.tool.files]\nfs.scratch = { access = \"write\" }\n").unwrap();
     let policy = policy(manifest, &grants);
     let (user, function) = ("ann".parse().unwrap(), "send".parse().unwrap());
     let explained = policy.explain(&user, &function, None, is_public);
