@@ -126,6 +126,10 @@ fn named<T: FromStr>(found: &fs::DirEntry) -> Option<T> {
     found.file_name().to_str()?.parse().ok()
 }
 
+fn is_going(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::WouldBlock)
+}
+
 /// A folder with the lock that says it is in use; `None` if somebody else has that, or if there is no
 /// such folder.
 fn locked(path: &Path) -> io::Result<Option<File>> {
@@ -198,12 +202,12 @@ impl Scratch {
             if named::<SessionId>(&found).is_none() {
                 continue;
             }
-            match File::open(found.path()) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                folder => {
-                    let folder = folder?;
-                    held.push((Id::of_handle(&folder)?, scan(&folder, |_, _| false)?));
-                }
+            let weighed = File::open(found.path())
+                .and_then(|folder| Ok((Id::of_handle(&folder)?, scan(&folder, |_, _| false)?)));
+            match weighed {
+                // What is being removed is moved about on the way.
+                Err(error) if is_going(&error) => {}
+                weighed => held.push(weighed?),
             }
         }
         Ok(held)
