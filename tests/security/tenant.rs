@@ -1,6 +1,7 @@
 //! Two tenants, two users: nothing of one reaches the other.
 
 mod library;
+mod scratch;
 
 use ringfence_event::{DenialCode, Effect, FileOwner, Scope};
 use ringfence_sandbox::{Ended, Error, Refusal, Tool};

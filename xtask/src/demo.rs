@@ -43,12 +43,12 @@ pub(crate) fn demo(arguments: &[String]) -> Result<()> {
     say(&format!("An agent works in {} with them", folder.display()));
     let agent = text(&demo.join("agent.toml"))?;
     run(&mut program(&ringfence, ["--config", &config, "run", &agent, "--input", INPUT]))?;
-    say("The report that it wrote");
-    let report = demo.join("scratch/report.md");
-    eprintln!("{}", fs::read_to_string(&report).with_context(|| report.display().to_string())?);
-    say("The session again, from its journal:");
     let listed = ["--config", &config, "--json", "session", "list"];
     let session = session_id(&output(&mut program(&ringfence, listed))?)?;
+    say("The report that it wrote into the session's scratch");
+    let report = demo.join(".ringfence/scratch/local").join(&session).join("report.md");
+    eprintln!("{}", fs::read_to_string(&report).with_context(|| report.display().to_string())?);
+    say("The session again, from its journal:");
     eprintln!("{} --config {} session show {session}", ringfence.display(), quoted(&config));
     Ok(())
 }
@@ -85,7 +85,7 @@ fn fresh(folder: &Path, demo: &Path) -> Result<()> {
     if demo.exists() {
         fs::remove_dir_all(demo).with_context(|| demo.display().to_string())?;
     }
-    fs::create_dir_all(demo.join("scratch")).with_context(|| demo.display().to_string())?;
+    fs::create_dir_all(demo).with_context(|| demo.display().to_string())?;
     for file in ["agent.toml", "coder.md", "script.toml", "ringfence.toml"] {
         let path = example.join(file);
         let mut copy = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
@@ -131,7 +131,7 @@ mod tests {
             fs::create_dir_all(&demo).expect("a folder");
             fs::write(demo.join("old"), "left by an earlier demo").expect("a file");
             fresh(&folder, &demo).expect("a copy");
-            assert!(!demo.join("old").exists() && demo.join("scratch").is_dir(), "{name}");
+            assert!(!demo.join("old").exists(), "{name}");
             for file in ["agent.toml", "coder.md", "script.toml"] {
                 assert!(demo.join(file).is_file(), "{name}: {file}");
             }

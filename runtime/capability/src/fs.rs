@@ -12,6 +12,7 @@ mod quota;
 mod removal;
 mod root;
 mod scan;
+mod scratch;
 
 use std::{io, path::Path, sync::Arc};
 
@@ -24,9 +25,9 @@ use rustix::{fs::OFlags, io::Errno};
 pub use entries::{Entries, Entry};
 pub use kept::Kept;
 pub use node::{DirNode, FileNode, Kind, Node, Stat};
-pub use removal::remove_tree;
 pub use root::{Claim, OpenRoot, RootError, Roots};
 pub use scan::Held;
+pub use scratch::{Scratch, Scratches};
 
 use self::{
     identity::Id,

@@ -14,7 +14,7 @@ use crate::{
     ambient::Clock,
     config::Configuration,
     denials::DenialLog,
-    fs::{Claim, Files, Held, Kept, RootError, Roots},
+    fs::{Claim, Files, Held, Kept, RootError, Roots, Scratch, Scratches},
     http::{Clients, Gate, NoCertificate},
     memory::{Buckets, Memory, Writes},
     meter::Meter,
@@ -28,6 +28,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Host {
     roots: Arc<Roots>,
+    scratch: Option<Arc<Scratch>>,
     clients: Arc<Clients>,
     secrets: Secrets,
     network: Arc<dyn Network>,
@@ -78,7 +79,20 @@ impl Host {
     #[must_use]
     pub fn on(network: Arc<dyn Network>) -> Self {
         let clients = Arc::new(Clients::new(network.clone()));
-        Self { roots: Arc::default(), clients, network, secrets: Secrets::new(Vault::new()) }
+        let (roots, secrets) = (Arc::default(), Secrets::new(Vault::new()));
+        Self { roots, scratch: None, clients, network, secrets }
+    }
+
+    /// The same for calls whose root `scratch` is this folder.
+    #[must_use]
+    pub fn with_scratch(&self, scratch: Arc<Scratch>) -> Self {
+        Self { scratch: Some(scratch), ..self.clone() }
+    }
+
+    /// The folders of sessions and direct calls, which lie in this one. It need not be there yet.
+    #[must_use]
+    pub fn scratches(&self, folder: PathBuf) -> Scratches {
+        Scratches::new(folder, self.roots.clone())
     }
 
     /// A host that keeps these for itself.
@@ -116,7 +130,7 @@ impl Host {
         let denials = Arc::new(DenialLog::default());
         let roots = self
             .roots
-            .open(&permit, &denials)
+            .open(&permit, &denials, self.scratch.as_deref())
             .map_err(|(root, path, source)| OpenError { root: root.to_string(), path, source })?;
         let meter = Arc::new(Meter::new(*permit.limits()));
         let clock = Clock::new(start, permit.effect());

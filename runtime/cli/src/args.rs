@@ -134,7 +134,8 @@ pub(crate) struct GrantArguments {
     /// Grant all that its manifest asks
     #[arg(long)]
     pub(crate) from_needs: bool,
-    /// The folder that stands for a root, seen from ringfence.toml [default: .]
+    /// The folder that stands for a root, seen from ringfence.toml [default: .]; the root `scratch`
+    /// has none
     #[arg(long, value_name = "NAME=PATH", value_parser = crate::flags::root_path)]
     pub(crate) root: Vec<(RootName, String)>,
     /// The value of a configuration key that its manifest asks; without one it gets none
@@ -184,6 +185,14 @@ pub(crate) enum SessionVerb {
     },
     /// Cancel the run that is under way in a session, whichever process drives it
     Cancel {
+        /// The session
+        id: String,
+    },
+    /// Close a session for good
+    ///
+    /// It takes nothing more, and what its tools kept in `scratch` is removed; its journal stays. A
+    /// run that is under way has to end or be cancelled first.
+    Close {
         /// The session
         id: String,
     },

@@ -14,7 +14,8 @@ use crate::failure::Usage;
 /// What a call is given on the command line.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CallFlags {
-    /// Give a folder as a root, read-only or with `:rw` for writing
+    /// Give a folder as a root, read-only or with `:rw` for writing; `scratch` or `scratch:rw` gives
+    /// one that is made for the call and removed with it
     #[arg(long, value_name = "NAME=DIR[:rw]", value_parser = root, help_heading = "Grants")]
     fs: Vec<RootFlag>,
     /// Give an origin, such as https://api.github.com
@@ -63,7 +64,8 @@ pub(crate) struct CallFlags {
 #[derive(Clone, Debug)]
 pub(crate) struct RootFlag {
     name: RootName,
-    folder: PathBuf,
+    /// `None` for `scratch`.
+    folder: Option<PathBuf>,
     access: Access,
 }
 
@@ -82,16 +84,26 @@ impl CallFlags {
     /// # Errors
     /// When a folder is none.
     pub(crate) fn grants(&self) -> Result<FlagGrants> {
-        if let Some(root) = self.fs.iter().find(|root| !root.folder.is_dir()) {
-            let folder = root.folder.display();
-            return Err(Usage::error(format!(
-                "--fs {}={folder}: there is no such folder",
-                root.name
-            )));
+        let (mut fs, mut scratch) = (vec![], None);
+        for RootFlag { name, folder, access } in &self.fs {
+            match folder {
+                None if scratch.is_some() => {
+                    return Err(Usage::error("--fs scratch is given twice"));
+                }
+                None => scratch = Some(*access),
+                Some(folder) if folder.is_dir() => {
+                    fs.push((name.clone(), folder.clone(), *access));
+                }
+                Some(folder) => {
+                    let folder = folder.display();
+                    let message = format!("--fs {name}={folder}: there is no such folder");
+                    return Err(Usage::error(message));
+                }
+            }
         }
-        let fs = self.fs.iter().map(|root| (root.name.clone(), root.folder.clone(), root.access));
         Ok(FlagGrants {
-            fs: fs.collect(),
+            fs,
+            scratch,
             http: self.http.clone(),
             memory: self.bucket.clone(),
             limits: self.limits(),
@@ -117,13 +129,20 @@ impl CallFlags {
 
 fn root(text: &str) -> Result<RootFlag, String> {
     let example = "such as workspace=./src, or workspace=./src:rw";
+    let (word, of_scratch) = access(text);
+    if word == RootName::scratch().as_str() {
+        return Ok(RootFlag { name: RootName::scratch(), folder: None, access: of_scratch });
+    }
     let (name, folder) = text.split_once('=').ok_or(format!("write NAME=DIR, {example}"))?;
     let (folder, access) = access(folder);
     if folder.is_empty() {
         return Err(format!("the folder is missing: write NAME=DIR, {example}"));
     }
-    let name = name.parse().map_err(|error| format!("{error}"))?;
-    Ok(RootFlag { name, folder: folder.into(), access })
+    let name: RootName = name.parse().map_err(|error| format!("{error}"))?;
+    if name.is_scratch() {
+        return Err("the root `scratch` is the call's own: write scratch, or scratch:rw".to_owned());
+    }
+    Ok(RootFlag { name, folder: Some(folder.into()), access })
 }
 
 fn bucket(text: &str) -> Result<(Scope, Access), String> {

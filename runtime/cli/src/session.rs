@@ -1,4 +1,4 @@
-//! `ringfence session`: the list, and cancelling from outside.
+//! `ringfence session`: the list, and cancelling and closing from outside.
 
 use std::time::Duration;
 
@@ -40,6 +40,15 @@ pub(crate) async fn session(
         SessionVerb::Cancel { id } => {
             let id = runtime.find_session(&caller, &id)?;
             cancel(&runtime, &caller, &id, screen).await
+        }
+        SessionVerb::Close { id } => {
+            let id = runtime.find_session(&caller, &id)?;
+            runtime.close_session(&caller, &id).await?;
+            match screen.json {
+                true => screen.out.json(&json!({ "session": id, "closed": true })),
+                false => screen.out.line("the session is closed"),
+            }
+            Ok(Exit::Done)
         }
     }
 }

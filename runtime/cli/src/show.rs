@@ -37,6 +37,9 @@ pub(crate) fn show(
     if let Some(first) = runtime.events(caller, id, 1, 1)?.first() {
         sheet.line(format!("  created  {}", moment(first.at)));
     }
+    if let Some(at) = session.closed_at() {
+        sheet.line(format!("  closed   {}", moment(at)));
+    }
     sheet.line(format!("  journal  {}, {} events", journal(runtime), session.seq()));
     for run in session.runs() {
         show_run(run, sheet);

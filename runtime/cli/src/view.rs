@@ -106,6 +106,7 @@ impl View {
             }
             // Said by what comes before or after them, or not of a run.
             Body::SessionCreated { .. }
+            | Body::SessionClosed {}
             | Body::MessageAdded { .. }
             | Body::RunQueued { .. }
             | Body::StepFinished { .. }

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use ringfence_capability::fs::Scratch;
 use ringfence_catalog::{ToolFolder, model_name};
 use ringfence_event::{
     Asked, Body, CallId, CallResult, Denial, DenialCode, Digest, FileOwner, FunctionName,
@@ -56,11 +57,29 @@ impl Runtime {
         cancel: &Cancel,
         sink: Arc<dyn Sink>,
     ) -> Result<CallResult, Error> {
+        let id = CallId::direct(entropy::id()?);
+        let scratch = self.0.scratches.of_call(&caller.tenant, &id);
+        let result = self.call_as(id, &scratch, caller, call, cancel, sink).await;
+        if scratch.is_open() {
+            // The call is over and told as it was. What is left here is removed at the next start.
+            let _ = tokio::task::spawn_blocking(move || scratch.remove()).await;
+        }
+        result
+    }
+
+    async fn call_as(
+        &self,
+        id: CallId,
+        scratch: &Arc<Scratch>,
+        caller: &Caller,
+        call: DirectCall,
+        cancel: &Cancel,
+        sink: Arc<dyn Sink>,
+    ) -> Result<CallResult, Error> {
         let inner = &*self.0;
         register_flags(&inner.host, &inner.config, &caller.tenant)?;
         let installed = self.find(&call.tool).await?;
         let function = pick(&installed, call.function.as_ref())?;
-        let id = CallId::direct(entropy::id()?);
         let key = call.key.unwrap_or_else(|| IdempotencyKey(id.to_string()));
         let mut record = Record::new(inner, caller);
         record.add(Body::CallProposed {
@@ -94,6 +113,7 @@ impl Runtime {
             &intent,
             &call.arguments,
             &memory,
+            scratch,
             cancel,
             sink,
         )
@@ -313,11 +333,13 @@ pub(crate) async fn run_permitted(
     intent: &Intent,
     arguments: &str,
     buckets: &CallBuckets,
+    scratch: &Arc<Scratch>,
     cancel: &Cancel,
     sink: Arc<dyn Sink>,
 ) -> Over {
     let policy = inner.policy(permit.tenant(), installed);
-    let opened = inner.host.open(permit, intent.start, intent.seed, Arc::new(buckets.clone()));
+    let host = inner.host.with_scratch(scratch.clone());
+    let opened = host.open(permit, intent.start, intent.seed, Arc::new(buckets.clone()));
     let opened = match opened {
         Ok(opened) => opened,
         Err(error) => {

@@ -14,7 +14,7 @@ pub enum Error {
     /// A file that people write cannot be read or written.
     #[error("cannot {act} {}", path.display())]
     File {
-        /// `read` or `write`.
+        /// `read`, `write` or `remove`.
         act: &'static str,
         /// Which.
         path: PathBuf,

@@ -239,6 +239,10 @@ impl Runtime {
         roots: &BTreeMap<RootName, String>,
         values: &BTreeMap<ConfigKey, String>,
     ) -> Result<Granted, Error> {
+        if roots.contains_key(&RootName::scratch()) {
+            let message = "the root `scratch` is the session's own: it is granted without a folder";
+            return Err(Error::input(message));
+        }
         let manifest = ToolFolder::load(&self.source_of(tool)?)?.manifest;
         let manifest = if from_needs { manifest } else { Manifest::bare(tool.clone()) };
         let file = match &self.0.config.file {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use ringfence_agent::Place;
+use ringfence_capability::fs::Scratch;
 use ringfence_catalog::{model_name, resolve};
 use ringfence_event::{
     CallId, CallLimits, CallResult, Digest, Event, FunctionName, FunctionSpec, Intent, ModelReply,
@@ -107,6 +108,7 @@ impl Runtime {
             unusable: HashMap::new(),
             permits: HashMap::new(),
             notes,
+            scratch: inner.scratches.of_session(&caller.tenant, &id),
         };
         driver.drive(input, cancel, heard, show).await
     }
@@ -183,6 +185,7 @@ struct Driver<'a> {
     /// What was decided and has not started yet.
     permits: HashMap<CallId, (Arc<Installed>, Permit)>,
     notes: mpsc::UnboundedSender<(CallId, Note)>,
+    scratch: Arc<Scratch>,
 }
 
 impl Driver<'_> {
@@ -468,10 +471,12 @@ impl Driver<'_> {
         let store = self.inner.store()?.clone();
         let buckets = CallBuckets::new(store, self.caller, session.as_str(), agent);
         let sink = Arc::new(Notes { call: call.clone(), notes: self.notes.clone() });
-        let (inner, id, of_call) = (self.inner.clone(), call.clone(), cancel.clone());
+        let (inner, scratch) = (self.inner.clone(), self.scratch.clone());
+        let (id, of_call) = (call.clone(), cancel.clone());
         let task = self.tasks.spawn(async move {
             let over = run_permitted(
-                &inner, &installed, permit, &id, &intent, &arguments, &buckets, &of_call, sink,
+                &inner, &installed, permit, &id, &intent, &arguments, &buckets, &scratch, &of_call,
+                sink,
             );
             let over = Box::new(over.await);
             Done::Call(id, over)

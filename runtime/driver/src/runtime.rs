@@ -6,9 +6,9 @@ use std::{
     thread::JoinHandle,
 };
 
-use ringfence_capability::Host;
+use ringfence_capability::{Host, fs::Scratches};
 use ringfence_catalog::Lock;
-use ringfence_event::{Digest, ModelName, TenantId, ToolName, UserId};
+use ringfence_event::{Digest, ModelName, SessionId, TenantId, ToolName, UserId};
 use ringfence_model::{Model, Protocol, ScriptedModel};
 use ringfence_policy::ToolPolicy;
 use ringfence_sandbox::{Engine, EngineConfig};
@@ -50,8 +50,10 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) engine: Engine,
     pub(crate) host: Host,
+    pub(crate) scratches: Scratches,
     pub(crate) tools: Tools,
-    store: LazyStore,
+    store: Arc<LazyStore>,
+    _sweep: Option<Sweep>,
     policies: Mutex<HashMap<PolicyKey, ToolPolicy>>,
     models: Mutex<HashMap<ModelName, Arc<dyn Model>>>,
 }
@@ -63,7 +65,11 @@ impl Runtime {
     /// When one of them cannot be opened.
     pub fn open(config: Config) -> Result<Self, Error> {
         let host = root::host(&config)?.with_vault(config.vault.clone());
-        let store = LazyStore::start(config.home.join("journal.db"));
+        let store = Arc::new(LazyStore::start(config.home.join("journal.db")));
+        let scratch = config.home.join("scratch");
+        let is_there = scratch.exists();
+        let scratches = host.scratches(scratch);
+        let sweep = is_there.then(|| Sweep::start(scratches.clone(), store.clone()));
         let engine = Engine::new(&EngineConfig {
             concurrent_calls: config.concurrent_calls,
             memory: config.memory,
@@ -74,8 +80,10 @@ impl Runtime {
         Ok(Self(Arc::new(Inner {
             engine,
             host,
+            scratches,
             tools,
             store,
+            _sweep: sweep,
             policies: Mutex::default(),
             models: Mutex::default(),
             config,
@@ -138,6 +146,34 @@ impl Inner {
         };
         models.insert(name.clone(), model.clone());
         Ok(model)
+    }
+}
+
+/// The removal of what processes that died have left in `scratch`, beside everything else: nobody
+/// waits for it but the end of the runtime, so that it comes to its own.
+struct Sweep(Option<JoinHandle<()>>);
+
+impl Sweep {
+    fn start(scratches: Scratches, store: Arc<LazyStore>) -> Self {
+        Self(Some(std::thread::spawn(move || {
+            let Ok(store) = store.get() else { return };
+            let is_over =
+                |tenant: &TenantId, session: &SessionId| match store.session(tenant, session) {
+                    Ok(session) => session.is_closed(),
+                    Err(error) => matches!(error, ringfence_store::Error::NoSuchSession),
+                };
+            // What cannot be removed is tried again at the next start.
+            let _ = scratches.sweep(is_over);
+        })))
+    }
+}
+
+impl Drop for Sweep {
+    fn drop(&mut self) {
+        if let Some(sweeping) = self.0.take() {
+            // A panic in it has cost nobody anything.
+            let _ = sweeping.join();
+        }
     }
 }
 

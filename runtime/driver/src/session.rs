@@ -100,6 +100,43 @@ impl Runtime {
         }
         Ok(())
     }
+
+    /// Closes a session: it takes nothing from then on, and what its tools kept in `scratch` is
+    /// removed. One that is closed already stays so.
+    ///
+    /// # Errors
+    /// When there is no such session, a run is under way in it, or its `scratch` cannot be removed:
+    /// then the session is closed all the same, and the next start tries again.
+    pub async fn close_session(&self, caller: &Caller, id: &SessionId) -> Result<(), Error> {
+        let inner = &*self.0;
+        let store = inner.store()?.clone();
+        own(&store, caller, id)?;
+        let mut journal = Journal::open(store, &inner.config.home, caller, id).await?;
+        let definition =
+            stand_in(journal.session()).ok_or(ringfence_session::Refused::NotCreated)?;
+        journal.record(&definition, Command::Close)?;
+        journal.save(&mut |_| {}).await?;
+        // Only now: what is removed cannot come back if the event is lost.
+        let scratch = inner.scratches.of_session(&caller.tenant, id);
+        let path = scratch.path().to_owned();
+        let removing = tokio::task::spawn_blocking(move || scratch.remove());
+        let removed = removing.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+        removed.map_err(|source| Error::File { act: "remove", path, source })
+    }
+}
+
+/// The agent of a session for what needs nothing of it but who it is: its own file is not here.
+fn stand_in(session: &Session) -> Option<Definition> {
+    let (agent, digest) = session.agent()?;
+    Some(Definition {
+        name: agent.clone(),
+        digest,
+        instructions: String::new(),
+        functions: vec![],
+        model: "none".parse().expect("a model's name"),
+        parameters: Parameters::default(),
+        limits: RunLimits::DEFAULT,
+    })
 }
 
 /// Ends the run of a session whose process is gone. Nothing of it starts again: an `unsafe` call that
@@ -107,18 +144,8 @@ impl Runtime {
 async fn end_abandoned(mut journal: Journal, run: RunId) -> Result<(), Error> {
     // It may have ended, and another have begun, between the request and the claim.
     if journal.session().run().is_some_and(|open| open.id() == run)
-        && let Some((agent, digest)) = journal.session().agent()
+        && let Some(definition) = stand_in(journal.session())
     {
-        // The agent's own file is not here, and nothing of it matters to the end of a run.
-        let definition = Definition {
-            name: agent.clone(),
-            digest,
-            instructions: String::new(),
-            functions: vec![],
-            model: "none".parse().expect("a model's name"),
-            parameters: Parameters::default(),
-            limits: RunLimits::DEFAULT,
-        };
         journal.record(&definition, Command::Cancel)?;
         journal.record(&definition, Command::Recover)?;
     }

@@ -188,6 +188,20 @@ impl UserId {
     }
 }
 
+impl RootName {
+    /// The root that is no folder of the operator's but one of the session's own: `scratch`.
+    #[must_use]
+    pub fn scratch() -> Self {
+        Self("scratch".into())
+    }
+
+    /// Whether it is [`scratch`](Self::scratch).
+    #[must_use]
+    pub fn is_scratch(&self) -> bool {
+        &*self.0 == "scratch"
+    }
+}
+
 impl SessionId {
     /// The id made of these random bytes.
     #[must_use]

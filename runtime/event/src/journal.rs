@@ -104,6 +104,9 @@ pub enum Body {
     /// A session began.
     #[serde(rename = "session.created")]
     SessionCreated { agent: AgentName, agent_digest: Digest },
+    /// Somebody is done with a session. Nothing happens in it any more.
+    #[serde(rename = "session.closed")]
+    SessionClosed {},
     /// Somebody said something to the agent.
     #[serde(rename = "message.added")]
     MessageAdded { run: RunId, text: String },
@@ -263,6 +266,7 @@ impl Body {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::SessionCreated { .. } => "session.created",
+            Self::SessionClosed {} => "session.closed",
             Self::MessageAdded { .. } => "message.added",
             Self::RunQueued { .. } => "run.queued",
             Self::RunStarted { .. } => "run.started",

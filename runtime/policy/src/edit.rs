@@ -15,8 +15,8 @@ use crate::{
 /// Grants to write for one tool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GrantEdit {
-    /// Folders for roots.
-    pub fs: BTreeMap<RootName, (String, Access)>,
+    /// Folders for roots; `None` for `scratch`.
+    pub fs: BTreeMap<RootName, (Option<String>, Access)>,
     /// Origins, with the methods and paths to narrow them to.
     pub http: Vec<HttpEdit>,
     /// Memory buckets.
@@ -47,7 +47,7 @@ pub fn suggest_grant(manifest: &Manifest, paths: &BTreeMap<RootName, String>) ->
     let texts = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<String>>();
     let fs = manifest.needs.fs.iter().map(|(name, need)| {
         let path = paths.get(name).cloned().unwrap_or_else(|| ".".to_owned());
-        (name.clone(), (path, need.access))
+        (name.clone(), ((!name.is_scratch()).then_some(path), need.access))
     });
     let http = manifest.needs.http.iter().map(|need| HttpEdit {
         url: need.origin.to_string(),
@@ -73,7 +73,9 @@ impl GrantEdit {
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (name, (path, access)) in &self.fs {
-            lines.push(format!("fs.{name} = {{ path = {}, access = \"{access}\" }}", quote(path)));
+            let path = path.as_ref().map(|path| format!("path = {}, ", quote(path)));
+            let path = path.unwrap_or_default();
+            lines.push(format!("fs.{name} = {{ {path}access = \"{access}\" }}"));
         }
         if !self.http.is_empty() {
             let items: Vec<String> = self.http.iter().map(HttpEdit::text).collect();
@@ -147,7 +149,9 @@ pub fn edit_grant(
                 Some(root) => widen(root, "access", *access),
                 None => {
                     let mut root = InlineTable::new();
-                    root.insert("path", path.as_str().into());
+                    if let Some(path) = path {
+                        root.insert("path", path.as_str().into());
+                    }
                     root.insert("access", access.to_string().into());
                     fs.insert(name.as_str(), Item::Value(root.into()));
                 }
@@ -277,6 +281,8 @@ mod tests {
         tool = { name = "files", component = "files.wasm" }
         [needs.fs.workspace]
         access = "write"
+        [needs.fs.scratch]
+        access = "write"
         [needs.http."https://api.github.com"]
         methods = ["GET"]
         paths = ["/repos/**"]
@@ -315,6 +321,7 @@ mod tests {
             "[tenant.acme.tool.files]\n# keep\nfs.workspace = { path = \"/srv\", access = \"read\" } # why\nhttp = [\"https://a\"]\n\n[tenant.acme.tool.files.limits]\nfuel = \"1G\"\n",
             "[tenant.acme.tool.files]\nsockets = [\"cache.example:1\", { to = \"db.example:5432\", address = \"10.0.0.5\" }]\n",
             "[tenant.acme.tool.files]\nmemory = { user = \"write\" }\n\n[tenant.acme.tool.files.fs.workspace]\npath = \"/srv\"\n",
+            "[tenant.acme.tool.files]\nfs.scratch = { access = \"read\", bytes = \"1GiB\" } # kept\n",
             "[tenant.acme.tool.files]\nconfig.base-url = \"old\" # why\n",
             "[tenant.acme.tool.files]\nsecret.GITHUB_TOKEN = { file = \"token\" } # kept\n",
             "[tenant.acme.tool]\nfiles = {}\n",

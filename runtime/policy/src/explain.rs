@@ -15,7 +15,7 @@ use crate::{
     grants::{Granted, HttpGranted, SecretGranted},
     quote::{quote, quote_all},
     refusal::effect_of,
-    remedy::Lines,
+    remedy::{Lines, root_flag, root_line},
     tool_policy::Joined,
 };
 
@@ -403,9 +403,8 @@ impl Joined {
             self.author_line(Some(need.access_line), format!("[needs.fs.{name}]"), text)
         });
         let granted = self.granted.fs.get(name).map(|granted| {
-            let access = granted.access;
-            let flag = format!("--fs {name}=DIR");
-            let text = format!("fs.{name} = {{ path = \"…\", access = \"{access}\" }}");
+            let (flag, text) =
+                (root_flag(name, granted.access), root_line(name, granted.access, ""));
             self.placed_line(&granted.place, flag, text)
         });
         need.into_iter().chain(granted).collect()

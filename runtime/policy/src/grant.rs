@@ -82,7 +82,7 @@ pub struct ToolGrant {
     pub limits: LimitTable,
 }
 
-/// `fs.ROOT = { path = "…", access = "read" }`
+/// `fs.ROOT = { path = "…", access = "read" }`, or `fs.scratch = { access = "write" }`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(
     deny_unknown_fields,
@@ -90,8 +90,9 @@ pub struct ToolGrant {
     expecting = "a table such as `{ path = \"…\", access = \"read\" }`"
 )]
 pub struct FsGrant {
-    /// The folder on the host.
-    pub path: String,
+    /// The folder on the host; absent for `scratch` and for no other root.
+    #[serde(default)]
+    pub path: Option<String>,
     /// How far it is open.
     #[serde(default = "read")]
     pub access: Access,

@@ -15,8 +15,8 @@ use ringfence_event::{
 use toml::Spanned;
 
 use crate::{
-    ConfigError, ConfigKey, Defaults, GrantSet, HttpGrant, LimitTable, Origin, Quota, QuotaTable,
-    SecretGrant, SocketGrant, TenantGrants, TenantQuota, ToolGrant, config::line_of,
+    ConfigError, ConfigKey, Defaults, FsGrant, GrantSet, HttpGrant, LimitTable, Origin, Quota,
+    QuotaTable, SecretGrant, SocketGrant, TenantGrants, TenantQuota, ToolGrant, config::line_of,
 };
 
 /// The name under which flags appear where files do.
@@ -39,6 +39,8 @@ pub struct Grants {
 pub struct FlagGrants {
     /// `--fs NAME=DIR[:rw]`; the folder as the program resolved it.
     pub fs: Vec<(RootName, PathBuf, Access)>,
+    /// `--fs scratch[:rw]`
+    pub scratch: Option<Access>,
     /// `--http URL`
     pub http: Vec<String>,
     /// `--bucket SCOPE[:rw]`
@@ -72,7 +74,8 @@ pub(crate) struct Granted {
 
 #[derive(Clone, Debug)]
 pub(crate) struct RootGranted {
-    pub(crate) path: PathBuf,
+    /// `None` for `scratch`.
+    pub(crate) path: Option<PathBuf>,
     pub(crate) access: Access,
     pub(crate) quota: Quota,
     pub(crate) place: Place,
@@ -176,7 +179,8 @@ impl Grants {
     /// relative paths start from, and the parts that were read of it.
     ///
     /// # Errors
-    /// A grant set that does not exist, a root that is given twice, an empty path.
+    /// A grant set that does not exist, a root that is given twice, a path that is empty, missing, or
+    /// given for `scratch`.
     pub fn new(
         file: &str,
         text: &str,
@@ -186,6 +190,9 @@ impl Grants {
         tenants: BTreeMap<TenantId, TenantGrants>,
     ) -> Result<Self, ConfigError> {
         let source = Source { file, text, folder };
+        sets.values()
+            .flat_map(|set| &set.fs)
+            .try_for_each(|(name, root)| source.folder(name, root).map(drop))?;
         let (mut tools, mut memory, mut quotas) =
             (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (tenant, grants) in tenants {
@@ -222,7 +229,14 @@ impl Grants {
     /// A flag that cannot be read.
     pub fn with_flags(self, flags: FlagGrants) -> Result<Self, ConfigError> {
         let mut granted = Granted { limits: flags.limits, ..Granted::default() };
-        for (name, path, access) in flags.fs {
+        if flags.fs.iter().any(|(name, ..)| name.is_scratch()) {
+            let message = "the root `scratch` is the call's own and no folder of the host's";
+            let error = ConfigError::new(COMMAND_LINE, message);
+            return Err(error.with_help("write `--fs scratch`, or `--fs scratch:rw` for writing"));
+        }
+        let folders = flags.fs.into_iter().map(|(name, path, access)| (name, Some(path), access));
+        let scratch = flags.scratch.map(|access| (RootName::scratch(), None, access));
+        for (name, path, access) in folders.chain(scratch) {
             let (quota, place) = (Quota::default(), Place::Flag);
             let root = RootGranted { path, access, quota, place, span: 0..0 };
             if granted.fs.insert(name.clone(), root).is_some() {
@@ -252,14 +266,14 @@ impl Grants {
         self.tools.get(tenant).into_iter().flat_map(BTreeMap::keys)
     }
 
-    /// Every folder that is given to anybody, by the file and by flags.
+    /// Every folder that is given to anybody, by the file and by flags. `scratch` is none.
     pub fn roots(&self) -> impl Iterator<Item = GrantedRoot<'_>> {
         let by_file = self.tools.iter().flat_map(|(tenant, tools)| {
             let of_tools = tools.values().flat_map(|granted| &granted.fs);
-            of_tools.map(move |(name, root)| root.granted(Some(tenant), name))
+            of_tools.filter_map(move |(name, root)| root.granted(Some(tenant), name))
         });
         let by_flags = self.flags.iter().flat_map(|granted| &granted.fs);
-        by_file.chain(by_flags.map(|(name, root)| root.granted(None, name)))
+        by_file.chain(by_flags.filter_map(|(name, root)| root.granted(None, name)))
     }
 
     /// What a tenant may hold over all its roots.
@@ -311,10 +325,14 @@ impl Grants {
 }
 
 impl RootGranted {
-    fn granted<'a>(&'a self, tenant: Option<&'a TenantId>, name: &'a RootName) -> GrantedRoot<'a> {
+    fn granted<'a>(
+        &'a self,
+        tenant: Option<&'a TenantId>,
+        name: &'a RootName,
+    ) -> Option<GrantedRoot<'a>> {
         let Self { path, access, quota, place, span } = self;
-        let span = (*place != Place::Flag).then_some(span);
-        GrantedRoot { tenant, name, path, access: *access, quota: *quota, span }
+        let (path, span) = (path.as_deref()?, (*place != Place::Flag).then_some(span));
+        Some(GrantedRoot { tenant, name, path, access: *access, quota: *quota, span })
     }
 }
 
@@ -340,6 +358,25 @@ impl Source<'_> {
 
     fn error(&self, span: Range<usize>, message: String) -> ConfigError {
         ConfigError::at(self.file, self.text, span, message)
+    }
+
+    /// The folder of a root, which `scratch` alone does not have.
+    fn folder(
+        &self,
+        name: &RootName,
+        root: &Spanned<FsGrant>,
+    ) -> Result<Option<PathBuf>, ConfigError> {
+        let (message, help) = match (&root.get_ref().path, name.is_scratch()) {
+            (None, true) => return Ok(None),
+            (Some(path), false) if !path.is_empty() => return Ok(Some(self.folder.join(path))),
+            (Some(_), true) => (
+                "the root `scratch` is the session's own and has no path",
+                "take `path` out, or have the tool ask for a root of another name",
+            ),
+            (Some(_), false) => ("the path is empty", "such as `path = \"/srv/data\"`"),
+            (None, false) => ("the key `path` is missing", "such as `path = \"/srv/data\"`"),
+        };
+        Err(self.error(root.span(), message.to_owned()).with_help(help))
     }
 
     fn merge(
@@ -401,11 +438,7 @@ impl Source<'_> {
         place: impl Fn(u32) -> Place,
     ) -> Result<(), ConfigError> {
         for (name, root) in &set.fs {
-            let grant = root.get_ref();
-            if grant.path.is_empty() {
-                let error = self.error(root.span(), "the path is empty".to_owned());
-                return Err(error.with_help("such as `path = \"/srv/data\"`"));
-            }
+            let path = self.folder(name, root)?;
             // Were one of two lines to win, removing it could open what the other gives.
             if granted.fs.contains_key(name) {
                 let message = format!(
@@ -415,8 +448,7 @@ impl Source<'_> {
                 return Err(self.error(root.span(), message).with_help(help));
             }
             let (place, span) = (place(self.line(root.span())), root.span());
-            let (path, access, quota) =
-                (self.folder.join(&grant.path), grant.access, grant.quota());
+            let (access, quota) = (root.get_ref().access, root.get_ref().quota());
             granted.fs.insert(name.clone(), RootGranted { path, access, quota, place, span });
         }
         for grant in set.http.iter().flat_map(Spanned::get_ref) {

@@ -1,11 +1,7 @@
 //! What one call may do. Only this crate makes one, only by deciding a call, and nothing loads one
 //! from anywhere. It holds no handle: what it names is opened elsewhere, by value.
 
-use std::{
-    net::IpAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use ringfence_event::{
     Access, CallLimits, Denial, Digest, Effect, FunctionName, RootName, Scope, SecretName,
@@ -44,20 +40,12 @@ pub struct Permit {
 pub struct Root {
     /// Its name; the guest sees it as `/NAME`.
     pub name: RootName,
-    /// The folder on the host.
-    pub path: PathBuf,
+    /// The folder on the host; `None` for `scratch`, which the host makes.
+    pub path: Option<PathBuf>,
     /// How far it is open: the least of need, grant and effect.
     pub access: Access,
     /// What may lie in it.
     pub quota: Quota,
-}
-
-impl Root {
-    /// The folder on the host.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
 /// That a request may be sent.

@@ -41,9 +41,7 @@ impl<'a> Lines<'a> {
         self.need(need, access, &format!("fs.{root}"));
         let granted = self.joined.granted.fs.get(root);
         if granted.is_none_or(|granted| granted.access < access) {
-            let suffix = if access == Access::Write { ":rw" } else { "" };
-            let flag = format!("--fs {root}=DIR{suffix}");
-            let line = format!("fs.{root} = {{ path = \"…\", access = \"{access}\" }}");
+            let (flag, line) = (root_flag(root, access), root_line(root, access, ""));
             self.grant(granted.map(|granted| &granted.place), true, flag, line);
         }
         self.effect(Effect::for_access(access));
@@ -56,8 +54,7 @@ impl<'a> Lines<'a> {
         let (line, allow) = match full {
             Full::RootBytes | Full::RootFiles => {
                 let key = if full == Full::RootBytes { "bytes" } else { "files" };
-                let line =
-                    format!("fs.{root} = {{ path = \"…\", access = \"write\", {key} = \"…\" }}");
+                let line = root_line(root, Access::Write, &format!(", {key} = \"…\""));
                 return match granted.fs.get(root).map(|root| &root.place) {
                     Some(Place::Set(name, at)) => {
                         self.operator_line(Some(*at), format!("[grant-set.{name}]"), line);
@@ -470,6 +467,19 @@ impl<'a> Lines<'a> {
         let table = String::new();
         self.remedies.push(Remedy { owner: FileOwner::Caller, file, line: None, table, allow });
     }
+}
+
+/// The flag that gives a root.
+pub(crate) fn root_flag(root: &RootName, access: Access) -> String {
+    let folder = if root.is_scratch() { "" } else { "=DIR" };
+    let suffix = if access == Access::Write { ":rw" } else { "" };
+    format!("--fs {root}{folder}{suffix}")
+}
+
+/// The line that gives a root. Which folder it is, is not said.
+pub(crate) fn root_line(root: &RootName, access: Access, more: &str) -> String {
+    let path = if root.is_scratch() { "" } else { "path = \"…\", " };
+    format!("fs.{root} = {{ {path}access = \"{access}\"{more} }}")
 }
 
 impl Joined {

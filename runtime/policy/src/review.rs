@@ -95,7 +95,7 @@ impl Remarks {
 
     fn root(&mut self, joined: &Joined, name: &RootName, root: &RootGranted, home: Option<&Path>) {
         let line = || joined.root_lines(name).pop();
-        if let Some(folder) = too_wide(&root.path, home) {
+        if let Some(folder) = root.path.as_ref().and_then(|path| too_wide(path, home)) {
             self.add(line(), format!("it gives {folder}"));
         }
         match joined.needs.fs.get(name) {

@@ -82,6 +82,9 @@ pub enum Command {
     },
     /// Somebody wants the run to end. Said again, it changes nothing.
     Cancel,
+    /// Somebody is done with the session. Said again, it changes nothing; nothing more is taken
+    /// from then on.
+    Close,
     /// The time of [`Session::deadline`](crate::Session::deadline) has come.
     TimeUp,
     /// The host was started again, or another took the session over: to be said once after a fold,

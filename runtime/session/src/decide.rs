@@ -31,15 +31,19 @@ impl Session {
                 return Err(Refused::OtherAgent { session, given });
             }
         }
+        if self.closed_at().is_some() {
+            return match command {
+                Command::Close | Command::Recover | Command::TimeUp => Ok(vec![]),
+                _ => Err(Refused::Closed),
+            };
+        }
         let mut draft = Draft::new(self, definition.limits);
         match command {
             Command::Create { agent, agent_digest } => {
                 draft.record(Body::SessionCreated { agent, agent_digest })?;
             }
             Command::Input { text } => {
-                if let Some(run) = self.run() {
-                    return Err(Refused::Busy { run: run.id() });
-                }
+                self.not_busy()?;
                 if text.trim().is_empty() {
                     return Err(Refused::EmptyInput);
                 }
@@ -84,6 +88,10 @@ impl Session {
                 draft.record(Body::CallFinished { call, result })?;
             }
             Command::Cancel => self.stop(&mut draft, None)?,
+            Command::Close => {
+                self.not_busy()?;
+                draft.record(Body::SessionClosed {})?;
+            }
             Command::TimeUp => {
                 if self.run().is_none_or(|run| run.status() == RunStatus::Waiting) {
                     return Ok(vec![]);
@@ -102,6 +110,10 @@ impl Session {
             }
         }
         draft.advance()
+    }
+
+    fn not_busy(&self) -> Result<(), Refused> {
+        self.run().map_or(Ok(()), |run| Err(Refused::Busy { run: run.id() }))
     }
 
     fn status_of(&self, id: &CallId) -> Option<CallStatus> {

@@ -63,8 +63,11 @@ pub enum Refused {
         /// The agent of the definition.
         given: String,
     },
-    /// A run is under way; it takes one input at a time.
-    #[error("run {run} is under way")]
+    /// The session was closed.
+    #[error("the session is closed")]
+    Closed,
+    /// A run is under way: a session takes one input at a time, and is not closed in a run's middle.
+    #[error("run {run} is under way: let it end, or cancel it first")]
     Busy {
         /// Which.
         run: RunId,

@@ -17,6 +17,7 @@ pub struct Session {
     agent: Option<(AgentName, Digest)>,
     /// Behind `Arc`, so that a decision can be tried on a copy of the session.
     runs: Vec<Arc<Run>>,
+    closed_at: Option<Timestamp>,
     seq: u64,
     at: Timestamp,
 }
@@ -25,7 +26,8 @@ impl Session {
     /// A session to which nothing happened yet.
     #[must_use]
     pub fn new(id: SessionId) -> Self {
-        Self { id, owner: None, agent: None, runs: vec![], seq: 0, at: Timestamp(0) }
+        let (runs, at) = (vec![], Timestamp(0));
+        Self { id, owner: None, agent: None, runs, closed_at: None, seq: 0, at }
     }
 
     /// The session that these events tell of, from the first on.
@@ -78,6 +80,12 @@ impl Session {
     #[must_use]
     pub fn agent(&self) -> Option<(&AgentName, Digest)> {
         self.agent.as_ref().map(|(name, digest)| (name, *digest))
+    }
+
+    /// When somebody closed it, which was the last that happened in it.
+    #[must_use]
+    pub fn closed_at(&self) -> Option<Timestamp> {
+        self.closed_at
     }
 
     /// The place of its last event; 0 when there is none.
@@ -142,12 +150,19 @@ impl Session {
     /// Adds one event that stands at the next place.
     pub(crate) fn transit(&mut self, at: Timestamp, body: &Body) -> Result<(), Illegal> {
         let seq = self.seq + 1;
+        if self.closed_at.is_some() {
+            return Err(Illegal("the session is closed".into()));
+        }
         match body {
             Body::SessionCreated { agent, agent_digest } => {
                 if self.agent.is_some() {
                     return Err(Illegal("the session was created before".into()));
                 }
                 self.agent = Some((agent.clone(), *agent_digest));
+            }
+            Body::SessionClosed {} => {
+                self.between_runs()?;
+                self.closed_at = Some(at);
             }
             Body::MessageAdded { run, text } => self.queue(*run, text)?.seq = seq,
             Body::RunStarted { run } => {
@@ -250,13 +265,16 @@ impl Session {
         Ok(())
     }
 
-    fn queue(&mut self, id: RunId, text: &str) -> Result<&mut Run, Illegal> {
+    /// Whether it was created and no run of it is open.
+    fn between_runs(&self) -> Result<(), Illegal> {
         if self.agent.is_none() {
             return Err(Illegal("the session was not created".into()));
         }
-        if let Some(run) = self.run() {
-            return Err(run.illegal());
-        }
+        self.run().map_or(Ok(()), |run| Err(run.illegal()))
+    }
+
+    fn queue(&mut self, id: RunId, text: &str) -> Result<&mut Run, Illegal> {
+        self.between_runs()?;
         let next = self.runs.last().map_or(1, |run| run.id().0 + 1);
         if id.0 != next {
             return Err(Illegal(format!("the next run is r{next}")));

@@ -8,6 +8,9 @@ use crate::Error;
 /// How much of the first input names a session in a list: a line.
 const TITLE_CHARS_MAX: usize = 80;
 
+/// The status word of a session that takes nothing more.
+const CLOSED: &str = "closed";
+
 /// How many candidates an ambiguous prefix shows.
 const AMBIGUOUS_MAX: usize = 8;
 
@@ -24,10 +27,18 @@ pub struct SessionSummary {
     pub created_at: Timestamp,
     /// When something happened last.
     pub last_at: Timestamp,
-    /// The status word of its last run; absent before the first.
+    /// The status word of its last run, or `closed`; absent before the first run.
     pub status: Option<String>,
     /// The beginning of its first input; absent before that.
     pub title: Option<String>,
+}
+
+impl SessionSummary {
+    /// Whether somebody closed it.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.status.as_deref() == Some(CLOSED)
+    }
 }
 
 /// What a prefix of a session's id names.
@@ -84,6 +95,7 @@ pub(crate) fn follow(
 
 fn status_word(body: &Body) -> Option<&'static str> {
     match body {
+        Body::SessionClosed {} => Some(CLOSED),
         Body::MessageAdded { .. } | Body::RunQueued { .. } => Some("queued"),
         Body::RunStarted { .. } | Body::RunResumed { .. } => Some("running"),
         Body::RunWaiting { .. } => Some("waiting"),

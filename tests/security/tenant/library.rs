@@ -16,17 +16,19 @@ use ringfence_tests::{Notes, guest};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// An operator's folder with the probe in it, which asks for all of memory.
-struct Operator {
+/// An operator's folder with the probe in it, which asks for all of memory, for a workspace and for
+/// scratch.
+pub(super) struct Operator {
     folder: TempDir,
 }
 
 const MANIFEST: &str = "tool = { name = \"probe\", component = \"probe.wasm\" }\n\
     needs.memory.session = { access = \"write\" }\nneeds.memory.user = { access = \"write\" }\n\
-    needs.memory.agent = { access = \"write\" }\nneeds.memory.tenant = { access = \"write\" }\n";
+    needs.memory.agent = { access = \"write\" }\nneeds.memory.tenant = { access = \"write\" }\n\
+    needs.fs.scratch = { access = \"write\" }\nneeds.fs.workspace = { access = \"read\" }\n";
 
 impl Operator {
-    async fn new(tenants: &str) -> Self {
+    pub(super) async fn new(tenants: &str) -> Self {
         let operator = Self { folder: tempfile::tempdir().unwrap() };
         let model = "[model.main]\nprotocol = \"scripted\"\nscript = \"script.toml\"\n";
         operator.write("ringfence.toml", &format!("{model}{tenants}"));
@@ -36,50 +38,57 @@ impl Operator {
         operator
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    fn runtime(&self) -> Runtime {
+    pub(super) fn runtime(&self) -> Runtime {
         Runtime::open(Config::load(&self.path("ringfence.toml")).unwrap()).unwrap()
     }
 
-    fn agent(&self, name: &str) -> Agent {
+    pub(super) fn agent(&self, name: &str) -> Agent {
+        self.agent_with(name, "probe = \"*\"\n")
+    }
+
+    pub(super) fn agent_with(&self, name: &str, tools: &str) -> Agent {
         let text = format!(
-            "name = \"{name}\"\nmodel = {{ use = \"main\" }}\ninstructions = \"Go.\"\n[tools]\nprobe = \"*\"\n"
+            "name = \"{name}\"\nmodel = {{ use = \"main\" }}\ninstructions = \"Go.\"\n[tools]\n{tools}"
         );
         self.write(&format!("{name}.toml"), &text);
         Agent::load(&self.path(&format!("{name}.toml"))).unwrap()
     }
 }
 
-fn caller(tenant: &str, user: &str) -> Caller {
+pub(super) fn caller(tenant: &str, user: &str) -> Caller {
     Caller { tenant: tenant.parse().unwrap(), user: user.parse().unwrap() }
 }
 
-async fn call(
+pub(super) fn direct_call(function: &str, arguments: Value) -> DirectCall {
+    DirectCall {
+        tool: ToolRef::Accepted("probe".parse().unwrap()),
+        function: Some(function.parse().unwrap()),
+        arguments: arguments.to_string(),
+        key: None,
+    }
+}
+
+pub(super) async fn call(
     runtime: &Runtime,
     caller: &Caller,
     function: &str,
     arguments: Value,
     sink: Arc<dyn Sink>,
 ) -> CallResult {
-    let call = DirectCall {
-        tool: ToolRef::Accepted("probe".parse().unwrap()),
-        function: Some(function.parse().unwrap()),
-        arguments: arguments.to_string(),
-        key: None,
-    };
-    runtime.call(caller, call, &Cancel::new(), sink).await.unwrap()
+    runtime.call(caller, direct_call(function, arguments), &Cancel::new(), sink).await.unwrap()
 }
 
-fn said(result: &CallResult) -> &str {
+pub(super) fn said(result: &CallResult) -> &str {
     match &result.outcome {
         Outcome::Succeeded { output } => match &output.content[..] {
             [Content::Text { text }] => text,
@@ -200,6 +209,7 @@ async fn s4_a_session_of_another_is_as_one_that_does_not_exist() {
                 text(runtime.session(&stranger, id).unwrap_err()),
                 text(runtime.events(&stranger, id, 1, 10).unwrap_err()),
                 text(runtime.cancel_session(&stranger, id).await.unwrap_err()),
+                text(runtime.close_session(&stranger, id).await.unwrap_err()),
                 text(run(&stranger, Some(id)).await.unwrap_err()),
                 text(runtime.find_session(&stranger, id.as_str()).unwrap_err()),
                 text(runtime.find_session(&stranger, &id.as_str()[..8]).unwrap_err()),
@@ -252,9 +262,9 @@ async fn s8_nothing_that_is_kept_tells_of_another_tenant() {
 }
 
 /// Holds a call up where it says its first word, until it is let go.
-struct Gate {
-    reached: Mutex<mpsc::Sender<()>>,
-    go: Mutex<mpsc::Receiver<()>>,
+pub(super) struct Gate {
+    pub(super) reached: Mutex<mpsc::Sender<()>>,
+    pub(super) go: Mutex<mpsc::Receiver<()>>,
 }
 
 impl Sink for Gate {

@@ -31,7 +31,8 @@ async fn the_assistant_is_stopped_four_times_and_finishes_its_job() {
         })
         .collect();
     insta::assert_snapshot!(outcomes.join("\n"));
-    assert!(world.read("scratch/report.md").contains("/workspace/src/main.rs"), "what it found");
+    let report = format!(".ringfence/scratch/local/{}/report.md", over.ended.session);
+    assert!(world.read(&report).contains("/workspace/src/main.rs"), "what it found");
     assert!(world.path("workspace/README.md").exists(), "nothing was removed");
 
     // A second conversation of the same user finds the note.

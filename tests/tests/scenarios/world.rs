@@ -25,13 +25,12 @@ pub(crate) struct Over {
 }
 
 impl World {
-    /// A folder with a workspace of two files, a scratch folder, and nothing granted.
+    /// A folder with a workspace of two files, and nothing granted.
     pub(crate) fn new() -> Self {
         let world = Self { folder: tempfile::tempdir().expect("a temporary folder") };
         world.write("workspace/README.md", "# Hello\n\nA small project.\n");
         world.write("workspace/src/main.rs", "fn main() {}\n");
         world.write("private/plans.txt", "the plans\n");
-        fs::create_dir_all(world.path("scratch")).expect("a folder");
         world.grants("");
         world
     }

@@ -42,7 +42,7 @@ impl Total {
         })
     }
 
-    fn give_back(&self, less: Held) {
+    pub(super) fn give_back(&self, less: Held) {
         let take = |sum: u64, less: u64| Some(sum.saturating_sub(less));
         let _ = self.bytes.fetch_update(Relaxed, Relaxed, |sum| take(sum, less.bytes));
         let _ = self.files.fetch_update(Relaxed, Relaxed, |sum| take(sum, less.files));
@@ -71,6 +71,11 @@ impl Area {
 
     pub(super) fn held(&self) -> Held {
         self.lock().held
+    }
+
+    /// What it holds, which from then on is for somebody else to count.
+    pub(super) fn take(&self) -> Held {
+        std::mem::take(&mut self.lock().held)
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {

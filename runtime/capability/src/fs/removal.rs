@@ -15,10 +15,7 @@ use rustix::{
 };
 
 /// Removes a folder and all that lies in it. What is not there is removed.
-///
-/// # Errors
-/// When something of it cannot be removed.
-pub fn remove_tree(path: &Path) -> io::Result<()> {
+pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
     let top = match open(CWD, path.as_os_str()) {
         Err(Errno::NOENT) => return Ok(()),
         opened => opened?,
@@ -83,4 +80,32 @@ fn empty_of_files(dir: &OwnedFd) -> io::Result<Vec<OsString>> {
         }
     }
     Ok(folders)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    /// What a link of a guest's leads to is not the guest's.
+    #[test]
+    fn what_a_link_leads_to_stays() {
+        let top = tempfile::tempdir().unwrap();
+        let at = |path: &str| top.path().join(path);
+        fs::create_dir_all(at("kept/below")).unwrap();
+        fs::write(at("kept/below/a"), "text").unwrap();
+        fs::create_dir_all(at("tree/deep/removed-0/er")).unwrap();
+        for folder in ["tree", "tree/deep", "tree/deep/removed-0/er"] {
+            symlink(at("kept"), at(folder).join("folder")).unwrap();
+            symlink(at("kept/below/a"), at(folder).join("file")).unwrap();
+            fs::hard_link(at("kept/below/a"), at(folder).join("name")).unwrap();
+        }
+        symlink(at("tree"), at("way")).unwrap();
+        assert!(remove_tree(&at("way")).is_err(), "not even its own last name");
+        remove_tree(&at("tree")).unwrap();
+        remove_tree(&at("tree")).unwrap();
+        assert!(!at("tree").exists());
+        assert_eq!(fs::read_to_string(at("kept/below/a")).unwrap(), "text");
+    }
 }

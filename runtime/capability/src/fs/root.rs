@@ -22,6 +22,7 @@ use super::{
     mount::{Ground, ground},
     quota::{Area, Budget, Handles, Slot, Total},
     scan::scan,
+    scratch::Scratch,
 };
 use crate::DenialLog;
 
@@ -55,6 +56,12 @@ pub enum RootError {
     /// It cannot be opened.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The call was given no folder for its `scratch`.
+    #[error("the host has no folder for it")]
+    NoScratch,
+    /// Another process has the `scratch` of this session open.
+    #[error("another process has it open")]
+    InUse,
     /// It is the kernel's, or something that is lies in it.
     #[error("it is, holds or lies in the kernel's own {place}")]
     Special {
@@ -93,7 +100,27 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    fn id(&self) -> Id {
+    /// A folder of the host's own making. It lies in nothing, as far as anybody is concerned: the
+    /// store's folder, in which it is, is hidden in every root.
+    pub(super) fn apart(tenant: &TenantId, dir: Dir) -> io::Result<Self> {
+        let chain = vec![Id::of_handle(&dir)?];
+        // What lies in it counts, also while only reading is granted.
+        Ok(Self { written: AtomicBool::new(true), ..Self::new(tenant, dir, chain) })
+    }
+
+    fn new(tenant: &TenantId, dir: Dir, chain: Vec<Id>) -> Self {
+        Self {
+            tenant: tenant.clone(),
+            dir: Arc::new(dir),
+            chain,
+            untraced: AtomicBool::new(true),
+            written: AtomicBool::new(false),
+            bounded: AtomicBool::new(false),
+            area: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn id(&self) -> Id {
         self.chain[0]
     }
 
@@ -108,6 +135,8 @@ struct Tenant {
     by_path: HashMap<PathBuf, Arc<Folder>>,
     total: Arc<Total>,
     handles: Arc<Handles>,
+    /// What lies in scratch folders that nothing here has open; `None` until it is asked for.
+    resting: Option<HashMap<Id, Held>>,
 }
 
 /// The folders that this process has opened as roots.
@@ -133,6 +162,7 @@ impl Opened {
             by_path: HashMap::new(),
             total: Arc::default(),
             handles: Arc::new(Handles::new(share)),
+            resting: None,
         })
     }
 
@@ -212,17 +242,7 @@ impl Roots {
             return Err(RootError::OtherTenant { tenant: other.tenant.clone() });
         }
         let same = opened.folders.iter().find(|folder| folder.id() == chain[0]).cloned();
-        let folder = same.unwrap_or_else(|| {
-            Arc::new(Folder {
-                tenant: claim.tenant.clone(),
-                dir: Arc::new(dir),
-                chain,
-                untraced: AtomicBool::new(true),
-                written: AtomicBool::new(false),
-                bounded: AtomicBool::new(false),
-                area: Mutex::new(None),
-            })
-        });
+        let folder = same.unwrap_or_else(|| Arc::new(Folder::new(claim.tenant, dir, chain)));
         self.claim(opened, &folder, claim)?;
         if !opened.folders.iter().any(|known| Arc::ptr_eq(known, &folder)) {
             opened.folders.push(folder.clone());
@@ -249,19 +269,92 @@ impl Roots {
         Ok(())
     }
 
-    /// Opens the roots of one call.
+    /// Has a folder of a tenant's among those that count.
+    pub(super) fn hold(&self, folder: &Arc<Folder>) {
+        let mut opened = self.lock();
+        opened.folders.push(folder.clone());
+        let of_tenant = opened.tenants.get_mut(&folder.tenant);
+        if let Some(Tenant { total, resting: Some(resting), .. }) = of_tenant
+            && let Some(held) = resting.remove(&folder.id())
+        {
+            // It is counted again when it is needed.
+            total.give_back(held);
+        }
+    }
+
+    /// Lets a folder go that stays where it is, and so goes on to count.
+    pub(super) fn let_go(&self, folder: &Arc<Folder>) {
+        let mut opened = self.lock();
+        let Some(area) = opened.take(folder.id()) else { return };
+        match opened.tenants.get_mut(&folder.tenant) {
+            Some(Tenant { resting: Some(resting), .. }) => {
+                resting.insert(folder.id(), area.take());
+            }
+            Some(Tenant { total, .. }) => total.give_back(area.take()),
+            None => {}
+        }
+    }
+
+    /// Forgets a folder that is gone, and what it held.
+    pub(super) fn forget(&self, tenant: &TenantId, id: Id) {
+        let mut opened = self.lock();
+        let area = opened.take(id);
+        let Some(of_tenant) = opened.tenants.get_mut(tenant) else { return };
+        let rested = of_tenant.resting.as_mut().and_then(|resting| resting.remove(&id));
+        for held in area.map(|area| area.take()).into_iter().chain(rested) {
+            of_tenant.total.give_back(held);
+        }
+    }
+
+    /// Counts, once, what lies in the tenant's scratch folders that nothing here has open.
+    fn count_resting(&self, tenant: &TenantId, scratch: &Scratch) -> io::Result<()> {
+        let is_counted = |opened: &Opened| {
+            opened.tenants.get(tenant).is_none_or(|tenant| tenant.resting.is_some())
+        };
+        if is_counted(&self.lock()) {
+            return Ok(());
+        }
+        let found = scratch.of_sessions()?;
+        let mut opened = self.lock();
+        if is_counted(&opened) {
+            return Ok(());
+        }
+        let Opened { tenants, folders, .. } = &mut *opened;
+        let Some(of_tenant) = tenants.get_mut(tenant) else { return Ok(()) };
+        let is_open = |id: &Id| folders.iter().any(|folder| folder.id() == *id);
+        let resting: HashMap<Id, Held> = found.into_iter().filter(|(id, _)| !is_open(id)).collect();
+        resting.values().for_each(|held| of_tenant.total.found(*held));
+        of_tenant.resting = Some(resting);
+        Ok(())
+    }
+
+    /// Opens the roots of one call. `scratch` is where the root of that name lies.
     pub(crate) fn open(
         &self,
         permit: &Arc<Permit>,
         denials: &Arc<DenialLog>,
+        scratch: Option<&Scratch>,
     ) -> Result<Vec<Arc<OpenRoot>>, (RootName, PathBuf, RootError)> {
         let (tenant, quota) = (permit.tenant(), permit.tenant_quota());
         let mut roots = Vec::with_capacity(permit.roots().len());
         for root in permit.roots() {
-            let failed = |error| (root.name.clone(), root.path.clone(), error);
-            let claim = Claim { tenant, path: &root.path, access: root.access, quota: root.quota };
+            let own = scratch.map_or(Path::new(root.name.as_str()), Scratch::path);
+            let path = root.path.as_deref().unwrap_or(own);
+            let failed = |error| (root.name.clone(), path.to_owned(), error);
+            let claim = Claim { tenant, path, access: root.access, quota: root.quota };
+            let own = match (&root.path, scratch) {
+                (Some(_), _) => None,
+                (None, Some(scratch)) => Some(scratch.open().map_err(failed)?),
+                (None, None) => return Err(failed(RootError::NoScratch)),
+            };
             let mut opened = self.lock();
-            let folder = self.folder(&mut opened, &claim).map_err(failed)?;
+            let folder = match own {
+                None => self.folder(&mut opened, &claim).map_err(failed)?,
+                Some(folder) => {
+                    self.claim(&opened, &folder, &claim).map_err(failed)?;
+                    folder
+                }
+            };
             let of_tenant = opened.tenant(tenant);
             let (total, handles) = (of_tenant.total.clone(), of_tenant.handles.clone());
             let of_tenant = || opened.folders.iter().filter(|folder| folder.tenant == *tenant);
@@ -284,6 +377,9 @@ impl Roots {
             };
             let keep = opened.keep.clone();
             drop(opened);
+            if let Some(scratch) = scratch.filter(|_| !quota.held.is_none()) {
+                self.count_resting(tenant, scratch).map_err(|error| failed(error.into()))?;
+            }
             // All that the tenant may write is counted, for its quota is over all of it.
             for folder in &written {
                 let outermost = !written.iter().any(|o| folder.id() != o.id() && folder.lies_in(o));
@@ -313,6 +409,15 @@ impl Roots {
             }));
         }
         Ok(roots)
+    }
+}
+
+impl Opened {
+    /// Takes a folder out, with what was counted in it.
+    fn take(&mut self, id: Id) -> Option<Arc<Area>> {
+        let place = self.folders.iter().position(|folder| folder.id() == id)?;
+        let folder = self.folders.swap_remove(place);
+        folder.area.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -121,3 +121,28 @@ fn the_operators_file_decides_for_added_tools() {
     let result: Value = call(&["--json"]).json();
     assert_eq!(result["outcome"], "succeeded");
 }
+
+/// The root `scratch` is one call's: given by a flag without a folder, and gone with the call.
+#[test]
+fn a_call_has_a_scratch_of_its_own() {
+    let scene = Scene::new();
+    scene.tool("files", "files", "[needs.fs.scratch]\naccess = \"write\"\n");
+    let write = ["call", "files", "write", r#"{"path": "/scratch/a", "text": "x"}"#];
+    scene.run(&write).expect(3).says("`--fs scratch:rw`");
+    scene.run(&[&write[..], &["--fs", "scratch"]].concat()).expect(3).says("`--fs scratch:rw`");
+    scene.run(&[&write[..], &["--fs", "scratch:rw"]].concat()).expect(0);
+    let read = ["call", "files", "read", r#"{"path": "/scratch/a"}"#, "--fs", "scratch:rw"];
+    scene.run(&read).expect(1);
+    // What is said where a file grants is what the file says.
+    scene.file("ringfence.toml", "[tenant.local.tool.files]\n");
+    let line = "fs.scratch = { access = \"write\" }";
+    let explain = ["explain", "files", "write", "fs", "write", "/scratch/a"];
+    let denied = scene.run(&explain).expect(3);
+    assert!(denied.out.contains(line), "{}", denied.out);
+    scene.file("ringfence.toml", &format!("[tenant.local.tool.files]\n{line}\n"));
+    scene.run(&explain).expect(0);
+    scene.run(&write).expect(0);
+    scene.run(&["tool", "check", "files", "--strict"]).expect(0);
+    let left = std::fs::read_dir(scene.path(".ringfence/scratch/local")).unwrap();
+    assert_eq!(left.count(), 0);
+}

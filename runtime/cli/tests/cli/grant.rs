@@ -65,6 +65,27 @@ fn a_configuration_value_is_the_operators_to_say() {
     explain("region").expect(3);
 }
 
+/// The root `scratch` is granted as it is asked, without a folder.
+#[test]
+fn scratch_is_granted_without_a_folder() {
+    let scene = scene();
+    scene.file(
+        "tools/files/tool.toml",
+        "[tool]\nname = \"files\"\ncomponent = \"tool.wasm\"\n[needs.fs.scratch]\naccess = \"write\"\n",
+    );
+    scene.run(&["tool", "accept", "files", "--yes"]).expect(0);
+    let grant = ["grant", "files", "--tenant", "acme", "--from-needs", "--yes"];
+    let before = scene.read("ringfence.toml");
+    let named = scene.run(&[&grant[..], &["--root", "scratch=data"]].concat());
+    named.expect(2).says("granted without a folder");
+    assert_eq!(scene.read("ringfence.toml"), before);
+    scene.run(&grant).expect(0);
+    let written = scene.read("ringfence.toml");
+    assert!(written.ends_with("\nfs.scratch = { access = \"write\" }\n"), "{written}");
+    let write = r#"{"path": "/scratch/a.txt", "text": "x"}"#;
+    scene.run(&["call", "files", "write", write, "--tenant", "acme"]).expect(0);
+}
+
 #[test]
 fn without_its_needs_a_tool_may_be_called_and_touch_nothing() {
     let scene = scene();

@@ -34,6 +34,27 @@ fn a_session_is_told_again() {
 }
 
 #[test]
+fn a_closed_session_is_told_and_takes_nothing() {
+    let scene = Scene::with_agent(SCRIPT);
+    scene.run(&["run", "agent.toml", "--input", "Greet"]).expect(0);
+    let list = || scene.run(&["session", "list", "--json"]).json()[0].clone();
+    let id = list()["session"].as_str().unwrap().to_owned();
+    let more = ["run", "agent.toml", "--input", "More", "--session", &id];
+    let close = ["session", "close", &id[..6]];
+    assert_eq!(scene.run(&close).expect(0).out, "the session is closed\n");
+    assert_eq!(list()["status"], "closed");
+    scene.run(&more).expect(2).says("the session is closed");
+    scene.run(&["session", "cancel", &id]).expect(2).says("no run is under way");
+    // Said again, it changes nothing.
+    let json = scene.run(&[&close[..], &["--json"]].concat()).expect(0).json();
+    assert_eq!((&json["session"], &json["closed"]), (&id.as_str().into(), &true.into()));
+    let events = scene.run(&["session", "show", &id, "--json"]).expect(0).out;
+    assert_eq!(events.matches("session.closed").count(), 1);
+    let shown = scene.run(&["session", "show", &id]).expect(0).out;
+    assert!(shown.contains("\n  closed   "), "{shown}");
+}
+
+#[test]
 fn a_session_is_nobody_elses() {
     let scene = Scene::with_agent(SCRIPT);
     scene.file("ringfence.toml", &format!("{}[tenant.acme]\n", scene.read("ringfence.toml")));
@@ -45,6 +66,7 @@ fn a_session_is_nobody_elses() {
             &["session", "show", id][..],
             &["session", "show", &id[..4]],
             &["session", "cancel", id],
+            &["session", "close", id],
         ] {
             let ran = scene.run(&[arguments, &whose].concat()).expect(2);
             assert!(ran.err.contains("there is no session"), "{}", ran.err);

@@ -22,6 +22,8 @@ fn a_bad_flag_shows_how_it_is_written() {
         &["--fs", "workspace="],
         &["--fs", "workspace=absent"],
         &["--fs", "a=.", "--fs", "a=."],
+        &["--fs", "scratch=."],
+        &["--fs", "scratch", "--fs", "scratch:rw"],
         &["--http", "api.github.com"],
         &["--bucket", "everybody"],
         &["--key", "with space"],

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use ringfence_event::{Access, Denial};
+use ringfence_event::{Access, Denial, RootName};
 use ringfence_policy::{Decision, FlagGrants, Full, Grants, Protocol};
 use url::Url;
 
@@ -234,6 +234,35 @@ fn by_a_quota() {
                 let denial = permit.deny_quota(&root, &path, Access::Write, full);
                 let _ = writeln!(shown, "{full:?}: {denial}\n");
             }
+        }
+    }
+    insta::assert_snapshot!(shown);
+}
+
+/// The root `scratch` has no folder, so no line and no flag names one.
+#[test]
+fn of_scratch() {
+    let manifest = format!("{MANIFEST}\n[needs.fs.scratch]\naccess = \"write\"\n");
+    let flags = |scratch| Grants::from_flags(FlagGrants { scratch, ..FlagGrants::default() });
+    let file = format!("{GRANTS}fs.scratch = {{ access = \"read\" }}\n");
+    let mut shown = String::new();
+    for granted in [
+        grants(GRANTS).unwrap(),
+        grants(&file).unwrap(),
+        flags(None).unwrap(),
+        flags(Some(Access::Read)).unwrap(),
+    ] {
+        let permit = permit(&policy(&manifest, &granted), "send");
+        for denial in [
+            permit.file("/scratch/a.txt", Access::Write).unwrap_err(),
+            permit.deny_quota(
+                &RootName::scratch(),
+                "/scratch/a.txt",
+                Access::Write,
+                Full::RootBytes,
+            ),
+        ] {
+            let _ = writeln!(shown, "{:?}: {denial}\n", denial.code);
         }
     }
     insta::assert_snapshot!(shown);

@@ -227,3 +227,20 @@ fn an_address_that_is_not_public_is_denied_as_it_would_be() {
         assert_eq!(explained.asked.unwrap().is_allowed(), allowed, "{granted} {url}");
     }
 }
+
+/// `scratch` is explained as any other root, by lines that have no folder.
+#[test]
+fn scratch_is_opened_by_both_sides() {
+    let manifest = "[tool]\nname = \"files\"\ncomponent = \"x.wasm\"\n\
+        [needs.fs.scratch]\naccess = \"write\"\n";
+    let grants = grants("[tenant.acme.tool.files]\nfs.scratch = { access = \"write\" }\n").unwrap();
+    let policy = policy(manifest, &grants);
+    let (user, function) = ("ann".parse().unwrap(), "send".parse().unwrap());
+    let explained = policy.explain(&user, &function, None, is_public);
+    let [opening] = &explained.open[..] else { panic!("{:?}", explained.open) };
+    assert_eq!((opening.what.as_str(), explained.shut.len()), ("write /scratch", 0));
+    let by: Vec<&str> = opening.by.iter().map(|line| line.allow.as_str()).collect();
+    assert_eq!(by, ["access = \"write\"", "fs.scratch = { access = \"write\" }"]);
+    // Nothing about it is strange, wherever the home folder of whoever asks is.
+    assert_eq!(policy.review(Some("/".as_ref())), []);
+}

@@ -1,6 +1,6 @@
 //! What a permit opens: the least of need, grant and effect.
 
-use ringfence_event::{Access, CallLimits, Digest};
+use ringfence_event::{Access, CallLimits, Digest, RootName};
 use ringfence_policy::{
     CallRequest, Decision, FlagGrants, Fuel, Grants, LimitTable, Quota, TenantQuota, ToolPolicy,
 };
@@ -70,7 +70,10 @@ fn roots_are_the_least_of_three() {
         let roots: Vec<_> = permit
             .roots()
             .iter()
-            .map(|root| (root.name.as_str(), root.path.to_str().unwrap(), root.access))
+            .map(|root| {
+                let path = root.path.as_ref().unwrap();
+                (root.name.as_str(), path.to_str().unwrap(), root.access)
+            })
             .collect();
         assert_eq!(roots, expected, "{function}");
     }
@@ -188,7 +191,7 @@ fn quotas_are_what_the_operator_wrote() {
             TenantQuota { held: Quota { bytes: Some(2 << 30), files: Some(7) }, handles: Some(9) };
         assert_eq!(*permit.tenant_quota(), tenant);
         for root in permit.roots() {
-            let expected = match root.path.ends_with("work") {
+            let expected = match root.path.as_ref().unwrap().ends_with("work") {
                 true => Quota { bytes: Some(1 << 30), files: Some(10_000) },
                 false => Quota::default(),
             };
@@ -257,4 +260,48 @@ fn flags_speak_for_a_component_without_a_manifest() {
     assert_eq!(remedies, ["--http https://other.example"]);
     let denial = permit.deny_file("/workspace/a", Access::Write);
     assert_eq!(denial.remedies.len(), 1, "{denial}");
+}
+
+/// `scratch` is given without a folder, by a file, a set or a flag, and is no folder of anybody's.
+#[test]
+fn scratch_is_given_without_a_folder() {
+    let manifest = format!("{MANIFEST}[needs.fs.scratch]\naccess = \"write\"\n");
+    let tool = "[tenant.acme.tool.files]\n";
+    let flags = |access| FlagGrants { scratch: access, ..FlagGrants::default() };
+    let by_flag = |access| Grants::from_flags(flags(Some(access))).unwrap();
+    let given = format!("{tool}fs.scratch = {{ access = \"write\", files = 7 }}\n");
+    let set = format!("[grant-set.x]\nfs.scratch = {{ bytes = \"1KiB\" }}\n{tool}use = [\"x\"]\n");
+    let none = Quota::default();
+    for (granted, access, quota) in [
+        (grants(&given).unwrap(), Access::Write, Quota { files: Some(7), ..none }),
+        (grants(&set).unwrap(), Access::Read, Quota { bytes: Some(1024), ..none }),
+        (by_flag(Access::Read), Access::Read, none),
+        (by_flag(Access::Write), Access::Write, none),
+        (
+            grants(&given).unwrap().with_flags(flags(Some(Access::Read))).unwrap(),
+            Access::Read,
+            none,
+        ),
+    ] {
+        assert_eq!(granted.roots().count(), 0);
+        let permit = permit(&policy(&manifest, &granted), "send");
+        let [root] = permit.roots() else { panic!("{:?}", permit.roots()) };
+        assert_eq!((root.name.as_str(), &root.path), ("scratch", &None));
+        assert_eq!((root.access, root.quota), (access, quota));
+        assert!(permit.file("/scratch/a", access).is_ok());
+    }
+    // Neither side alone opens it, and an effect narrows it.
+    assert_eq!(permit(&policy(MANIFEST, &grants(&given).unwrap()), "send").roots(), []);
+    assert_eq!(permit(&policy(&manifest, &grants(tool).unwrap()), "send").roots(), []);
+    let look = permit(&policy(&manifest, &grants(&given).unwrap()), "look");
+    assert_eq!(look.roots()[0].access, Access::Read);
+    let named = FlagGrants {
+        fs: vec![(RootName::scratch(), "/flag".into(), Access::Write)],
+        ..FlagGrants::default()
+    };
+    assert_eq!(
+        Grants::from_flags(named).unwrap_err().to_string(),
+        "command line: the root `scratch` is the call's own and no folder of the host's; write \
+         `--fs scratch`, or `--fs scratch:rw` for writing"
+    );
 }

@@ -103,7 +103,10 @@ impl Play {
         for _ in 0..TURNS_MAX {
             self.check_now();
             match self.world.session.run().map(ringfence_session::Run::status) {
-                None if self.world.session.runs().len() >= 3 => return,
+                None if self.world.session.closed_at().is_some() => return,
+                None if self.world.session.runs().len() >= 3 => self.close(),
+                // Sometimes before its time.
+                None if self.choices.below(24) == 1 => self.close(),
                 None => {
                     self.fuel_spent = 0;
                     let _ = self.tell(input("go")).unwrap();
@@ -121,6 +124,15 @@ impl Play {
         assert!(self.fuel_spent <= self.world.definition.limits.fuel);
         for (call, (effect, times)) in &self.begun {
             assert!(*effect != Declared::Unsafe || *times == 1, "{call} ran {times} times");
+        }
+    }
+
+    /// The host may die before it is durable: then the session is as open as it was.
+    fn close(&mut self) {
+        let _ = self.tell(Command::Close).unwrap();
+        if self.world.session.closed_at().is_some() {
+            assert!(self.world.pending().is_empty());
+            assert_eq!(self.world.tell(input("go")), Err(Refused::Closed));
         }
     }
 
@@ -165,8 +177,13 @@ impl Play {
                 return;
             }
         }
+        let run = self.world.session.run().map(ringfence_session::Run::id);
         match self.choices.below(24) {
             1 => drop(self.tell(Command::Cancel)),
+            4 => {
+                let refused = run.map(|run| Refused::Busy { run });
+                assert_eq!(self.world.tell(Command::Close).err(), refused);
+            }
             2 => drop(self.tell(Command::TimeUp)),
             3 => self.die(),
             _ if self.outside.asked.is_some() => self.model_replies(),
@@ -299,7 +316,7 @@ fn scripts_reach_every_event() {
     let expected = "call.denied call.finished call.intended call.invalid call.outcome-unknown \
         call.proposed call.reconciled call.started message.added model.completed model.failed \
         model.requested run.cancelled run.completed run.failed run.limit-reached run.resumed \
-        run.started run.stopping run.waiting session.created step.finished step.started";
+        run.started run.stopping run.waiting session.closed session.created step.finished step.started";
     assert_eq!(kinds.into_iter().collect::<Vec<_>>().join(" "), expected);
 }
 
@@ -337,6 +354,7 @@ proptest! {
             drop(session.messages());
             drop(session.decide(&world.definition, Command::Recover));
             drop(session.decide(&world.definition, Command::Cancel));
+            drop(session.decide(&world.definition, Command::Close));
         }
     }
 }

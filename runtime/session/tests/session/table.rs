@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ringfence_event::{Effect as Declared, Outcome};
-use ringfence_session::{CallStatus, Command, RunLimits, RunStatus, Session};
+use ringfence_event::{Effect as Declared, Event, Failure, Outcome};
+use ringfence_session::{CallStatus, Command, Refused, RunLimits, RunStatus, Session};
 
-use crate::world::{World, answer, call, calls, finished, id, input, result, succeeded};
+use crate::world::{
+    World, answer, call, calls, definition, finished, id, input, result, succeeded,
+};
 
 type Table = BTreeMap<String, BTreeSet<&'static str>>;
 
@@ -13,6 +15,10 @@ type Table = BTreeMap<String, BTreeSet<&'static str>>;
 fn derive(table: &mut Table, world: &World) {
     let states = |session: &Session| {
         let mut states = BTreeMap::new();
+        if session.agent().is_some() {
+            let status = session.closed_at().map_or("open", |_| "closed");
+            states.insert("session".to_owned(), status);
+        }
         for run in session.runs() {
             let status = match run.status() {
                 RunStatus::LimitReached(_) => "limit-reached",
@@ -63,7 +69,7 @@ fn scripts() -> Vec<World> {
         world
     };
     let denied = || Command::Denied { call: first.clone(), denials: vec![] };
-    let failure = ringfence_event::Failure::invalid("no", None);
+    let failure = Failure::invalid("no", None);
     let invalid = || Command::Invalid { call: first.clone(), failure: failure.clone() };
     let outcomes = [
         succeeded("x", 0).outcome,
@@ -109,6 +115,9 @@ fn scripts() -> Vec<World> {
     let step = failed.step();
     failed.tell(Command::ModelReplied { step, reply: Err("no".into()) }).unwrap();
     worlds.push(failed);
+    let mut closed = World::new(limits);
+    closed.tell(Command::Close).unwrap();
+    worlds.push(closed);
     worlds
 }
 
@@ -176,4 +185,48 @@ run: running -> limit-reached  run.limit-reached
 run: running -> waiting  run.waiting
 run: waiting -> cancelled  run.cancelled
 run: waiting -> running  run.resumed
+session: - -> open  session.created
+session: open -> closed  session.closed
 ";
+
+/// A session is closed between two runs. From then on a command is refused, or changes nothing.
+#[test]
+fn a_closed_session_takes_nothing() {
+    let definition = definition(RunLimits::DEFAULT);
+    let never = Session::new(id());
+    assert_eq!(never.decide(&definition, Command::Close), Err(Refused::NotCreated));
+    let open = scripts().into_iter().filter(|world| world.session.run().is_some());
+    for mut world in open {
+        let run = world.session.run().unwrap().id();
+        assert_eq!(world.tell(Command::Close), Err(Refused::Busy { run }));
+    }
+    let mut world = World::new(RunLimits::DEFAULT);
+    world.tell(input("go")).unwrap();
+    world.reply(answer("done"));
+    let (agent, step) = (definition.name.clone(), world.session.runs()[0].steps()[0].id());
+    assert_eq!(world.tell(Command::Close), Ok(vec!["session.closed"]));
+    assert_eq!(world.session.closed_at().map(|at| at.0), Some(world.now));
+    assert!(world.pending().is_empty() && world.session.deadline(&definition).is_none());
+    for nothing in [Command::Close, Command::Recover, Command::TimeUp] {
+        assert_eq!(world.tell(nothing), Ok(vec![]));
+    }
+    let (call, failure) = (call(1, 1, 1), Failure::invalid("no", None));
+    for command in [
+        Command::Create { agent, agent_digest: definition.digest },
+        input("more"),
+        Command::ModelReplied { step, reply: Ok(answer("more")) },
+        Command::Denied { call: call.clone(), denials: vec![] },
+        Command::Invalid { call: call.clone(), failure },
+        Command::Started { call: call.clone() },
+        finished(call.clone(), succeeded("x", 0)),
+        Command::Reconcile { call, result: succeeded("x", 0) },
+        Command::Cancel,
+    ] {
+        assert_eq!(world.tell(command.clone()), Err(Refused::Closed), "{command:?}");
+    }
+    // Nor does a journal have anything behind it.
+    let mut again = Session::fold(id(), &world.journal).unwrap();
+    assert_eq!(again, world.session);
+    let last = world.journal.last().unwrap().clone();
+    assert!(again.apply(&Event { seq: last.seq + 1, ..last }).is_err());
+}

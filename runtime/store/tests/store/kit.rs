@@ -353,6 +353,8 @@ async fn sessions_are_listed_and_found(store: &Store) {
     let bodies = vec![said("again"), Body::RunCancelled { run }];
     store.commit(batch(append(&local, &ids[0], bodies))).await.unwrap();
     assert_eq!(store.session(&local, &ids[0]).unwrap().status.as_deref(), Some("cancelled"));
+    store.commit(batch(append(&local, &ids[1], vec![Body::SessionClosed {}]))).await.unwrap();
+    assert_eq!(store.session(&local, &ids[1]).unwrap().status.as_deref(), Some("closed"));
 
     let listed = |user: Option<&str>| {
         let user: Option<UserId> = user.map(|user| user.parse().unwrap());
@@ -360,7 +362,7 @@ async fn sessions_are_listed_and_found(store: &Store) {
         rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
     };
     let [a, b, c] = [0, 1, 2].map(|n: usize| ids[n].clone());
-    assert_eq!(listed(None), [a.clone(), c.clone(), b.clone()]);
+    assert_eq!(listed(None), [a.clone(), b.clone(), c.clone()]);
     assert_eq!(listed(Some("bob")), ids[2..]);
     assert_eq!(listed(Some("eve")), []);
     for (user, prefix, found) in [
