@@ -111,10 +111,13 @@ async fn start(probe: &Ours, arguments: &str) -> Result<Running> {
 }
 
 impl Running {
-    /// Cancels it; `None` if it had come to its end by itself, as one that fills memory does.
-    async fn stop(self) -> Result<Option<Duration>> {
-        // From a thread of its own, as from a signal or a request: not from one that guests use.
+    /// Cancels it after a while; `None` if it had come to its end by itself, as one that fills
+    /// memory does.
+    async fn stop(self, after: Duration) -> Result<Option<Duration>> {
+        // From a thread of its own, as from a signal or a request: not from one that guests use. It
+        // sleeps there too, because a timer of the runtime is late where all its threads have guests.
         let cancelling = tokio::task::spawn_blocking(move || {
+            thread::sleep(after);
             let asked = Instant::now();
             self.cancel.cancel();
             asked
@@ -139,12 +142,12 @@ async fn latencies(probe: &Ours, how: &str, others: usize, tries: usize) -> Resu
         }
         let running = start(probe, how).await?;
         // At another moment of the guest's work each time.
-        tokio::time::sleep(Duration::from_micros((turn as u64 * 37) % 2_000)).await;
-        times.extend(running.stop().await?.map(us));
+        let after = Duration::from_micros((turn as u64 * 37) % 2_000);
+        times.extend(running.stop(after).await?.map(us));
     }
     ensure!(times.len() == tries, "most guests came to their end before they were cancelled");
     for running in beside {
-        running.stop().await?;
+        running.stop(Duration::ZERO).await?;
     }
     Ok(times)
 }
