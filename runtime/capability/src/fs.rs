@@ -8,6 +8,7 @@ mod kept;
 mod locate;
 mod mount;
 mod node;
+mod pool;
 mod quota;
 mod removal;
 mod root;
@@ -25,6 +26,7 @@ use rustix::{fs::OFlags, io::Errno};
 pub use entries::{Entries, Entry};
 pub use kept::Kept;
 pub use node::{DirNode, FileNode, Kind, Node, Stat};
+pub use pool::{Acting, Pool};
 pub use root::{Claim, OpenRoot, RootError, Roots};
 pub use scan::Held;
 pub use scratch::{Scratch, Scratches};
@@ -152,6 +154,18 @@ impl Files {
         roots.chain([(Node::Top, "/".to_owned())])
     }
 
+    /// Does something with what `node` stands for: here and now where its file system answers at
+    /// once, on the root's own threads where it may not.
+    pub fn on<T: Send + 'static>(
+        self: &Arc<Self>,
+        node: &Node,
+        work: impl FnOnce(&Self, &Node) -> FsResult<T> + Send + 'static,
+    ) -> Acting<T> {
+        let Some(pool) = node.pool() else { return Acting::done(work(self, node)) };
+        let (files, node) = (self.clone(), node.clone());
+        pool.start(move || work(&files, &node))
+    }
+
     /// Charges resolving a path: by its length too, for it is copied and walked.
     fn resolve(&self, path: &str) -> FsResult<()> {
         Ok(self.meter.charge(cost::PATH_CALL + (path.len() as u64).saturating_mul(cost::BYTE))?)
@@ -225,7 +239,7 @@ impl Files {
         let metadata = Metadata::from_file(&file)?;
         let id = Id::of(&metadata);
         match Kind::of(metadata.file_type()) {
-            Kind::Directory => Ok(Node::Dir(dir.child(path, file, slot))),
+            Kind::Directory => Ok(Node::Dir(dir.child(path, (file, id), slot))),
             Kind::File => {
                 // Met under another name: elsewhere it has one more.
                 let keep = root.keep();

@@ -117,8 +117,32 @@ impl Host {
         self.roots.held(tenant, path)
     }
 
+    /// The same as [`Host::open`], for whoever must not wait there: folders that are counted for the
+    /// first time are looked through on other threads. Dropped, nobody gets what was opened.
+    pub async fn open_away(
+        &self,
+        permit: Permit,
+        start: Timestamp,
+        seed: u64,
+        buckets: Arc<dyn Buckets>,
+    ) -> Result<Opened, OpenError> {
+        let Some(pool) = self.roots.counting(&permit) else {
+            return self.open(permit, start, seed, buckets);
+        };
+        let first = permit.roots().first();
+        let first =
+            first.map(|root| (root.name.to_string(), root.path.clone().unwrap_or_default()));
+        let host = self.clone();
+        let opened = pool.start(move || Ok(host.open(permit, start, seed, buckets))).await;
+        opened.unwrap_or_else(|lost| {
+            let (root, path) = first.unwrap_or_default();
+            Err(OpenError { root, path, source: io::Error::other(lost).into() })
+        })
+    }
+
     /// Opens what a permit opens, for one call that starts at `start`, draws its random bytes from
-    /// `seed` and has this memory. The permit is used up.
+    /// `seed` and has this memory. The permit is used up. The first time that a quota holds for a
+    /// folder, all of it is looked through here and now.
     pub fn open(
         &self,
         permit: Permit,
@@ -139,7 +163,7 @@ impl Host {
         let sockets =
             Sockets::new(permit.clone(), self.network.clone(), meter.clone(), denials.clone());
         Ok(Opened {
-            files: Files::new(permit.clone(), roots, meter.clone(), denials.clone()),
+            files: Arc::new(Files::new(permit.clone(), roots, meter.clone(), denials.clone())),
             config: Configuration::new(permit.clone(), meter.clone(), denials.clone()),
             gate: Gate::new(
                 permit.clone(),
@@ -163,7 +187,7 @@ impl Host {
 /// What one call holds.
 pub struct Opened {
     /// The files.
-    pub files: Files,
+    pub files: Arc<Files>,
     /// The way of HTTP to the network.
     pub gate: Gate,
     /// The way of sockets to it.

@@ -6,7 +6,7 @@ use ringfence_capability::fs::Scratch;
 use ringfence_catalog::{ToolFolder, model_name};
 use ringfence_event::{
     Asked, Body, CallId, CallResult, Denial, DenialCode, Digest, FileOwner, FunctionName,
-    IdempotencyKey, Intent, Outcome, Remedy, Scope, Stream, ToolName, Usage,
+    IdempotencyKey, Intent, Limit, Outcome, Remedy, Scope, Stream, ToolName, Usage,
 };
 use ringfence_policy::{CallRequest, Decision, Permit, ToolPolicy};
 use ringfence_sandbox::{Call, Cancel, Sink};
@@ -339,12 +339,20 @@ pub(crate) async fn run_permitted(
 ) -> Over {
     let policy = inner.policy(permit.tenant(), installed);
     let host = inner.host.with_scratch(scratch.clone());
-    let opened = host.open(permit, intent.start, intent.seed, Arc::new(buckets.clone()));
+    let opening = host.open_away(permit, intent.start, intent.seed, Arc::new(buckets.clone()));
+    let opened = tokio::select! {
+        biased;
+        opened = opening => opened.map_err(|error| {
+            Outcome::HostError { message: format!("{error}: {}", error.source) }
+        }),
+        () = cancel.requested() => Err(Outcome::Cancelled),
+        () = tokio::time::sleep(intent.limits.time()) => {
+            Err(Outcome::LimitReached { limit: Limit::Time })
+        }
+    };
     let opened = match opened {
         Ok(opened) => opened,
-        Err(error) => {
-            let message = format!("{error}: {}", error.source);
-            let outcome = Outcome::HostError { message };
+        Err(outcome) => {
             let result = CallResult { outcome, denials: vec![], usage: Usage::default() };
             return Over { result, policy, writes: Default::default() };
         }

@@ -1,7 +1,10 @@
 //! The entries of a directory, one at a time: a directory of a million files costs what is read of
 //! it.
 
-use std::{fmt, io, sync::Arc};
+use std::{
+    fmt, io, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use ringfence_event::{Access, RootName};
 use rustix::{
@@ -9,7 +12,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{DirNode, FsResult, Kind, OpenRoot, identity::Id, quota::Slot};
+use super::{Acting, DirNode, FsResult, Kind, OpenRoot, identity::Id, quota::Slot};
 use crate::{Meter, cost};
 
 /// One entry of a directory.
@@ -21,19 +24,25 @@ pub struct Entry {
     pub name: String,
 }
 
-/// The rest of a directory.
+/// The rest of a directory. Cheap to clone; all clones are the same rest.
+#[derive(Clone)]
 pub struct Entries(Source);
 
+#[derive(Clone)]
 enum Source {
-    Roots(std::vec::IntoIter<Entry>),
-    /// `left_out`: an entry has a name that cannot be said.
-    Dir {
-        dir: Dir,
-        root: Arc<OpenRoot>,
-        meter: Arc<Meter>,
-        left_out: bool,
-        _slot: Slot,
-    },
+    Roots(Arc<Mutex<std::vec::IntoIter<Entry>>>),
+    Dir { rest: Arc<Mutex<Rest>>, root: Arc<OpenRoot>, meter: Arc<Meter> },
+}
+
+struct Rest {
+    dir: Dir,
+    /// An entry has a name that cannot be said.
+    left_out: bool,
+    _slot: Slot,
+}
+
+fn lock<T>(rest: &Mutex<T>) -> MutexGuard<'_, T> {
+    rest.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Entries {
@@ -45,7 +54,8 @@ impl fmt::Debug for Entries {
 impl Entries {
     pub(super) fn of_roots<'a>(names: impl Iterator<Item = &'a RootName>) -> Self {
         let entry = |name: &RootName| Entry { kind: Kind::Directory, name: name.to_string() };
-        Self(Source::Roots(names.map(entry).collect::<Vec<_>>().into_iter()))
+        let entries: Vec<_> = names.map(entry).collect();
+        Self(Source::Roots(Arc::new(Mutex::new(entries.into_iter()))))
     }
 
     pub(super) fn of_dir(node: &DirNode, meter: Arc<Meter>) -> FsResult<Self> {
@@ -64,21 +74,31 @@ impl Entries {
             },
         };
         let dir = opened.and_then(Dir::new).map_err(io::Error::from)?;
-        Ok(Self(Source::Dir { dir, root, meter, left_out: false, _slot: slot }))
+        let rest = Rest { dir, left_out: false, _slot: slot };
+        Ok(Self(Source::Dir { rest: Arc::new(Mutex::new(rest)), root, meter }))
+    }
+
+    /// Reads the next entry: here and now, or on the threads of a root that may not answer.
+    pub fn next(&self) -> Acting<Option<Entry>> {
+        let Source::Dir { root, .. } = &self.0 else { return Acting::done(self.next_entry()) };
+        let Some(pool) = root.pool() else { return Acting::done(self.next_entry()) };
+        let entries = self.clone();
+        pool.start(move || entries.next_entry())
     }
 
     /// The next entry; `None` at the end. What has a name that is not UTF-8 cannot be named to a
     /// guest and is left out. One error says so, after the last entry: libraries read no further
     /// than the first.
-    pub fn next_entry(&mut self) -> FsResult<Option<Entry>> {
-        let Self(Source::Dir { dir, root, meter, left_out, .. }) = self else {
-            let Self(Source::Roots(entries)) = self else { return Ok(None) };
-            return Ok(entries.next());
+    fn next_entry(&self) -> FsResult<Option<Entry>> {
+        let (rest, root, meter) = match &self.0 {
+            Source::Roots(entries) => return Ok(lock(entries).next()),
+            Source::Dir { rest, root, meter } => (rest, root, meter),
         };
+        let Rest { dir, left_out, .. } = &mut *lock(rest);
         loop {
             meter.charge(cost::DIRECTORY_ENTRY)?;
             let Some(entry) = dir.read() else {
-                return match std::mem::take(left_out) {
+                return match mem::take(left_out) {
                     true => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
                     false => Ok(None),
                 };

@@ -14,7 +14,12 @@ use std::{
 use cap_std::fs::{Dir, FileTypeExt as _, Metadata, MetadataExt as _};
 use ringfence_event::Access;
 
-use super::{CHUNK, FsError, FsResult, Held, NewTime, OpenRoot, identity::Id, quota::Slot};
+use super::{
+    Acting, CHUNK, FsError, FsResult, Held, NewTime, OpenRoot, Pool, identity::Id, quota::Slot,
+};
+
+/// `/` is no file of the host's.
+const TOP: (u64, u64) = (0, 0);
 
 /// How much of a guest's path is kept: as much as a denial shows of it.
 const SHOWN: usize = 1024;
@@ -39,12 +44,33 @@ impl Node {
         }
     }
 
+    /// The threads on which everything with it is done, if its file system may not answer.
+    #[must_use]
+    pub fn pool(&self) -> Option<&Pool> {
+        match self {
+            Self::Top => None,
+            Self::Dir(node) => node.root.pool(),
+            Self::File(node) => node.pool(),
+        }
+    }
+
+    /// Which file it is: device and inode. Compared, never shown.
+    #[must_use]
+    pub fn identity(&self) -> (u64, u64) {
+        let id = match self {
+            Self::Top => return TOP,
+            Self::Dir(node) => node.id,
+            Self::File(node) => node.open.id,
+        };
+        (id.device, id.inode)
+    }
+
     /// What it is, and its size and times.
     pub fn stat(&self) -> FsResult<Stat> {
         match self {
             Self::Top => Ok(Stat::top()),
             Self::Dir(node) => Ok(Stat::of(&node.dir.dir_metadata()?)),
-            Self::File(node) => Ok(Stat::of(&Metadata::from_file(node.file())?)),
+            Self::File(node) => Ok(Stat::of(&Metadata::from_file(node.open.file()?)?)),
         }
     }
 
@@ -63,8 +89,8 @@ impl Node {
         match self {
             Self::Top => Ok(()),
             Self::Dir(node) => Ok(rustix::fs::fsync(&*node.dir).map_err(io::Error::from)?),
-            Self::File(node) if data_only => Ok(node.file().sync_data()?),
-            Self::File(node) => Ok(node.file().sync_all()?),
+            Self::File(node) if data_only => Ok(node.open.file()?.sync_data()?),
+            Self::File(node) => Ok(node.open.file()?.sync_all()?),
         }
     }
 }
@@ -74,6 +100,7 @@ impl Node {
 pub struct DirNode {
     root: Arc<OpenRoot>,
     dir: Arc<Dir>,
+    id: Id,
     /// Its place among the open handles; the root itself has none.
     _slot: Option<Arc<Slot>>,
     /// How the guest came here, for denials; resolved by nobody.
@@ -83,13 +110,14 @@ pub struct DirNode {
 impl DirNode {
     pub(super) fn of_root(root: Arc<OpenRoot>) -> Self {
         let path = format!("/{}", root.name()).into();
-        Self { dir: root.dir().clone(), _slot: None, root, path }
+        Self { dir: root.dir().clone(), id: root.id(), _slot: None, root, path }
     }
 
-    pub(super) fn child(&self, path: &str, file: File, slot: Slot) -> Self {
+    pub(super) fn child(&self, path: &str, (file, id): (File, Id), slot: Slot) -> Self {
         Self {
             root: self.root.clone(),
             dir: Arc::new(Dir::from_std_file(file)),
+            id,
             _slot: Some(Arc::new(slot)),
             path: self.path_of(path).into(),
         }
@@ -127,21 +155,25 @@ pub struct FileNode {
 #[derive(Debug)]
 pub(super) struct OpenFile {
     root: Arc<OpenRoot>,
-    file: File,
     id: Id,
     /// What its length was when it was last asked for. It may be another by now.
     length: AtomicU64,
-    _slot: Slot,
+    /// Until it is dropped. With its place among the open handles.
+    held: Option<(File, Slot)>,
 }
 
 impl OpenFile {
     pub(super) fn new(root: Arc<OpenRoot>, file: File, id: Id, length: u64, slot: Slot) -> Self {
-        Self { root, file, id, length: AtomicU64::new(length), _slot: slot }
+        Self { root, id, length: AtomicU64::new(length), held: Some((file, slot)) }
+    }
+
+    fn file(&self) -> FsResult<&File> {
+        self.held.as_ref().map(|(file, _)| file).ok_or(FsError::BadDescriptor)
     }
 
     /// How long it is now.
-    fn length(&self) -> io::Result<u64> {
-        let length = self.file.metadata()?.len();
+    fn length(&self) -> FsResult<u64> {
+        let length = self.file()?.metadata()?.len();
         self.length.store(length, Relaxed);
         Ok(length)
     }
@@ -149,15 +181,27 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
-        let Some(budget) = self.root.budget() else { return };
-        let mut counting = budget.lock();
-        // With its last handle goes what had lost its last name before.
-        if counting.closed(self.id)
-            && let Ok(metadata) = Metadata::from_file(&self.file)
-            && metadata.nlink() == 0
-        {
-            counting.give_back(Held { bytes: metadata.len(), files: 0 });
+        let Some(held) = self.held.take() else { return };
+        match self.root.pool() {
+            None => close(&self.root, self.id, held),
+            // Closing may wait for what was written to arrive.
+            Some(pool) => {
+                let (root, id) = (self.root.clone(), self.id);
+                pool.later(move || close(&root, id, held));
+            }
         }
+    }
+}
+
+fn close(root: &OpenRoot, id: Id, (file, _slot): (File, Slot)) {
+    let Some(budget) = root.budget() else { return };
+    let mut counting = budget.lock();
+    // With its last handle goes what had lost its last name before.
+    if counting.closed(id)
+        && let Ok(metadata) = Metadata::from_file(&file)
+        && metadata.nlink() == 0
+    {
+        counting.give_back(Held { bytes: metadata.len(), files: 0 });
     }
 }
 
@@ -170,8 +214,22 @@ impl FileNode {
         &self.open.root
     }
 
-    fn file(&self) -> &File {
-        &self.open.file
+    /// Does something with it: here and now where its file system answers at once, on the root's own
+    /// threads where it may not.
+    pub fn on<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> FsResult<T> + Send + 'static,
+    ) -> Acting<T> {
+        match self.pool() {
+            None => Acting::done(work()),
+            Some(pool) => pool.start(work),
+        }
+    }
+
+    /// The threads on which everything with it is done, if its file system may not answer.
+    #[must_use]
+    pub fn pool(&self) -> Option<&Pool> {
+        self.open.root.pool()
     }
 
     pub(super) fn path(&self) -> &str {
@@ -196,12 +254,13 @@ impl FileNode {
         if !self.read {
             return Err(FsError::BadDescriptor);
         }
+        let file = self.open.file()?;
         let length = usize::try_from(length.min(CHUNK)).unwrap_or(0);
         let mut bytes = vec![0; length];
         let mut filled = 0;
         while filled < length {
             let position = offset.saturating_add(filled as u64);
-            match self.file().read_at(&mut bytes[filled..], position) {
+            match file.read_at(&mut bytes[filled..], position) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -234,6 +293,7 @@ impl FileNode {
             // Nothing written makes no file longer, wherever it is not written.
             return Ok(0);
         }
+        let file = self.open.file()?;
         let mut counting = self.root().budget().map(super::Budget::lock);
         let length = self.open.length()?;
         let offset = place(length);
@@ -243,10 +303,10 @@ impl FileNode {
         if let Some(counting) = &mut counting {
             counting.reserve(more).map_err(|full| self.full(full))?;
         }
-        let written = self.file().write_all_at(bytes, offset);
+        let written = file.write_all_at(bytes, offset);
         if let (Err(_), Some(counting)) = (&written, &mut counting) {
             // Some of it may have been written.
-            let now = self.file().metadata().map_or(end, |metadata| metadata.len());
+            let now = self.open.length().unwrap_or(end);
             counting.give_back(Held { bytes: end.saturating_sub(now.max(length)), files: 0 });
         }
         written?;
@@ -257,8 +317,9 @@ impl FileNode {
     /// Cuts or extends it. What is not written takes no room on the device and counts all the same:
     /// it can be written later.
     pub fn set_size(&self, size: u64) -> FsResult<()> {
+        let file = self.open.file()?;
         let Some(budget) = self.root().budget() else {
-            self.file().set_len(size)?;
+            file.set_len(size)?;
             self.open.length.store(size, Relaxed);
             return Ok(());
         };
@@ -266,7 +327,7 @@ impl FileNode {
         let length = self.open.length()?;
         let more = Held { bytes: size.saturating_sub(length), files: 0 };
         counting.reserve(more).map_err(|full| self.full(full))?;
-        let set = self.file().set_len(size);
+        let set = file.set_len(size);
         self.open.length.store(if set.is_ok() { size } else { length }, Relaxed);
         counting.give_back(match set {
             Ok(()) => Held { bytes: length.saturating_sub(size), files: 0 },
@@ -294,7 +355,7 @@ impl FileNode {
         if let Some(time) = at(modified) {
             times = times.set_modified(time);
         }
-        Ok(self.file().set_times(times)?)
+        Ok(self.open.file()?.set_times(times)?)
     }
 }
 
@@ -383,7 +444,7 @@ impl Stat {
             accessed: None,
             modified: None,
             changed: None,
-            identity: (0, 0),
+            identity: TOP,
         }
     }
 

@@ -16,7 +16,7 @@ use ringfence_event::{Access, RootName, TenantId};
 use ringfence_policy::{Full, Permit, Quota};
 
 use super::{
-    FsError, Held,
+    FsError, Held, Pool,
     identity::{Id, chain},
     kept::{Keep, Kept, is_operators},
     mount::{Ground, ground},
@@ -97,6 +97,8 @@ pub(super) struct Folder {
     written: AtomicBool,
     bounded: AtomicBool,
     area: Mutex<Option<Arc<Area>>>,
+    /// If what it lies on may not answer.
+    pool: Option<Pool>,
 }
 
 impl Folder {
@@ -117,6 +119,7 @@ impl Folder {
             written: AtomicBool::new(false),
             bounded: AtomicBool::new(false),
             area: Mutex::new(None),
+            pool: None,
         }
     }
 
@@ -135,6 +138,8 @@ struct Tenant {
     by_path: HashMap<PathBuf, Arc<Folder>>,
     total: Arc<Total>,
     handles: Arc<Handles>,
+    /// Where its folders are looked through, when they are first counted.
+    counting: Pool,
     /// What lies in scratch folders that nothing here has open; `None` until it is asked for.
     resting: Option<HashMap<Id, Held>>,
 }
@@ -162,12 +167,45 @@ impl Opened {
             by_path: HashMap::new(),
             total: Arc::default(),
             handles: Arc::new(Handles::new(share)),
+            counting: Pool::default(),
             resting: None,
         })
     }
 
     fn by_path(&self, tenant: &TenantId, path: &Path) -> Option<Arc<Folder>> {
         self.tenants.get(tenant)?.by_path.get(path).cloned()
+    }
+
+    /// The folders that are counted if anything of a tenant's is: those through which it writes, but
+    /// none that lies in another one.
+    fn counted(&self, tenant: &TenantId) -> Vec<Arc<Folder>> {
+        let of_tenant = self.folders.iter().filter(|folder| folder.tenant == *tenant);
+        let written: Vec<_> = of_tenant.filter(|folder| folder.written.load(Relaxed)).collect();
+        let outermost = |folder: &&&Arc<Folder>| {
+            !written.iter().any(|other| folder.id() != other.id() && folder.lies_in(other))
+        };
+        written.iter().filter(outermost).map(|folder| Arc::clone(folder)).collect()
+    }
+
+    /// Whether a permit's roots can be opened without looking through a folder first.
+    fn is_counted(&self, permit: &Permit) -> bool {
+        let (tenant, quota) = (permit.tenant(), permit.tenant_quota());
+        let mut of_tenant = self.folders.iter().filter(|folder| folder.tenant == *tenant);
+        let bounded = !quota.held.is_none()
+            || permit.roots().iter().any(|root| !root.quota.is_none())
+            || of_tenant.any(|folder| folder.bounded.load(Relaxed));
+        if !bounded {
+            return true;
+        }
+        let resting = self.tenants.get(tenant).is_some_and(|tenant| tenant.resting.is_some());
+        // What is the session's own is counted whenever it is opened again.
+        let known = |path: &Path| self.by_path(tenant, path).is_some();
+        permit.roots().iter().all(|root| root.path.as_deref().is_some_and(known))
+            && (resting || quota.held.is_none())
+            // Locked, it is being counted.
+            && self.counted(tenant).iter().all(|folder| {
+                folder.area.try_lock().is_ok_and(|area| area.is_some())
+            })
     }
 }
 
@@ -228,9 +266,11 @@ impl Roots {
         Arc::make_mut(&mut opened.keep).pin(claim.path)?;
         let dir = Dir::open_ambient_dir(claim.path, ambient_authority())?;
         let chain = chain(&dir)?;
-        if let Ground::Special(place) = ground(&dir, &chain)? {
-            return Err(RootError::Special { place });
-        }
+        let pool = match ground(&dir, &chain)? {
+            Ground::Special(place) => return Err(RootError::Special { place }),
+            Ground::Slow => Some(Pool::default()),
+            Ground::Local => None,
+        };
         if opened.keep.hides_root(&chain) {
             return Err(RootError::Store);
         }
@@ -242,7 +282,10 @@ impl Roots {
             return Err(RootError::OtherTenant { tenant: other.tenant.clone() });
         }
         let same = opened.folders.iter().find(|folder| folder.id() == chain[0]).cloned();
-        let folder = same.unwrap_or_else(|| Arc::new(Folder::new(claim.tenant, dir, chain)));
+        let folder = same.unwrap_or_else(|| {
+            let folder = Folder::new(claim.tenant, dir, chain);
+            Arc::new(Folder { pool, ..folder })
+        });
         self.claim(opened, &folder, claim)?;
         if !opened.folders.iter().any(|known| Arc::ptr_eq(known, &folder)) {
             opened.folders.push(folder.clone());
@@ -328,6 +371,14 @@ impl Roots {
         Ok(())
     }
 
+    /// The threads on which a permit's roots are to be opened, if a folder has to be looked through
+    /// for it: that may take long, and on some file systems for ever.
+    pub(crate) fn counting(&self, permit: &Permit) -> Option<Pool> {
+        let mut opened = self.lock();
+        let counted = opened.is_counted(permit);
+        (!counted).then(|| opened.tenant(permit.tenant()).counting.clone())
+    }
+
     /// Opens the roots of one call. `scratch` is where the root of that name lies.
     pub(crate) fn open(
         &self,
@@ -369,12 +420,7 @@ impl Roots {
                 .max_by_key(place)
                 .filter(|_| counts)
                 .cloned();
-            let written: Vec<_> = match counts {
-                true => {
-                    of_tenant().filter(|folder| folder.written.load(Relaxed)).cloned().collect()
-                }
-                false => Vec::new(),
-            };
+            let written = if counts { opened.counted(tenant) } else { Vec::new() };
             let keep = opened.keep.clone();
             drop(opened);
             if let Some(scratch) = scratch.filter(|_| !quota.held.is_none()) {
@@ -382,10 +428,7 @@ impl Roots {
             }
             // All that the tenant may write is counted, for its quota is over all of it.
             for folder in &written {
-                let outermost = !written.iter().any(|o| folder.id() != o.id() && folder.lies_in(o));
-                if outermost {
-                    area(folder, &keep, &total).map_err(|error| failed(error.into()))?;
-                }
+                area(folder, &keep, &total).map_err(|error| failed(error.into()))?;
             }
             let area = match &counted {
                 Some(folder) => {
@@ -476,6 +519,14 @@ impl OpenRoot {
 
     pub(super) fn dir(&self) -> &Arc<Dir> {
         &self.folder.dir
+    }
+
+    pub(super) fn id(&self) -> Id {
+        self.folder.id()
+    }
+
+    pub(super) fn pool(&self) -> Option<&Pool> {
+        self.folder.pool.as_ref()
     }
 
     pub(super) fn keep(&self) -> &Keep {

@@ -3,17 +3,22 @@
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     io::ErrorKind,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use ringfence_capability::{
     cost,
-    fs::{CHUNK, Entries, FileNode, Files, FsError, Kind, NewTime, Node, OpenHow, Stat},
+    fs::{
+        Acting, CHUNK, Entries, FileNode, Files, FsError, FsResult as CapabilityResult, Kind,
+        NewTime, Node, OpenHow, Stat,
+    },
 };
 use wasmtime::{Result, component::Resource};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, bindings::clocks::wall_clock::Datetime};
 
-use super::streams::{FileInput, FileOutput};
+use super::streams::{self, FileInput, FileOutput};
 use crate::{
     bindings::wasi::filesystem::{
         preopens,
@@ -190,8 +195,18 @@ fn follow(flags: PathFlags) -> bool {
 }
 
 impl State {
-    fn files(&self) -> FsResult<&Files> {
+    fn files(&self) -> FsResult<&Arc<Files>> {
         Ok(self.opened.as_ref().map(|opened| &opened.files).ok_or(ErrorCode::NotPermitted)?)
+    }
+
+    /// Does something with what a descriptor stands for. What comes back holds nothing of the state:
+    /// the guest waits, and others may be polled.
+    fn on<T: Send + 'static>(
+        &self,
+        node: &Resource<Node>,
+        work: impl FnOnce(&Files, &Node) -> CapabilityResult<T> + Send + 'static,
+    ) -> FsResult<Acting<T>> {
+        Ok(self.files()?.on(self.node(node)?, work))
     }
 
     fn node(&self, node: &Resource<Node>) -> FsResult<&Node> {
@@ -218,6 +233,10 @@ impl State {
 
 /// The one file call that may take long: the device decides.
 async fn sync(node: Node, data_only: bool) -> FsResult<()> {
+    if let Some(pool) = node.pool() {
+        let of_job = node.clone();
+        return Ok(pool.start(move || of_job.sync(data_only)).await?);
+    }
     let synced = tokio::task::spawn_blocking(move || node.sync(data_only)).await;
     Ok(synced.map_err(|_| ErrorCode::Io)??)
 }
@@ -315,52 +334,56 @@ impl types::HostDescriptor for State {
         })
     }
 
-    fn set_size(&mut self, node: Resource<Node>, size: Filesize) -> FsResult<()> {
-        Ok(self.writable(&node)?.set_size(size)?)
+    async fn set_size(&mut self, node: Resource<Node>, size: Filesize) -> FsResult<()> {
+        let file = self.writable(&node)?.clone();
+        Ok(file.clone().on(move || file.set_size(size)).await?)
     }
 
-    fn set_times(
+    async fn set_times(
         &mut self,
         node: Resource<Node>,
         accessed: NewTimestamp,
         modified: NewTimestamp,
     ) -> FsResult<()> {
         let (accessed, modified) = (new_time(accessed)?, new_time(modified)?);
-        if let Node::Dir(_) | Node::Top = self.node(&node)? {
-            let at = self.node(&node)?;
-            return Ok(self.files()?.set_times_at(at, ".", false, accessed, modified)?);
-        }
-        Ok(self.writable(&node)?.set_times(accessed, modified)?)
+        let acting = match self.node(&node)? {
+            Node::File(_) => {
+                let file = self.writable(&node)?.clone();
+                file.clone().on(move || file.set_times(accessed, modified))
+            }
+            Node::Dir(_) | Node::Top => self.on(&node, move |files, at| {
+                files.set_times_at(at, ".", false, accessed, modified)
+            })?,
+        };
+        Ok(acting.await?)
     }
 
-    fn read(
+    async fn read(
         &mut self,
         node: Resource<Node>,
         length: Filesize,
         offset: Filesize,
     ) -> FsResult<(Vec<u8>, bool)> {
-        let file = self.file(&node)?;
-        let wanted = length.min(CHUNK).min(file.left(offset)?);
-        self.meter.read(wanted)?;
-        let bytes = file.read_at(wanted, offset)?;
+        let file = self.file(&node)?.clone();
+        let bytes = streams::read(file, self.meter.clone(), length, offset).await?;
         let end = length > 0 && bytes.is_empty();
         Ok((bytes, end))
     }
 
-    fn write(
+    async fn write(
         &mut self,
         node: Resource<Node>,
         bytes: Vec<u8>,
         offset: Filesize,
     ) -> FsResult<Filesize> {
-        let file = self.writable(&node)?;
-        let bytes = &bytes[..bytes.len().min(CHUNK as usize)];
-        self.meter.write(bytes.len() as u64)?;
-        Ok(file.write_at(bytes, offset)?)
+        let file = self.writable(&node)?.clone();
+        let mut bytes = Bytes::from(bytes);
+        bytes.truncate(CHUNK as usize);
+        Ok(streams::write(file, self.meter.clone(), bytes, Some(offset)).await?)
     }
 
-    fn read_directory(&mut self, node: Resource<Node>) -> FsResult<Resource<Entries>> {
-        let entries = self.files()?.entries(self.node(&node)?)?;
+    async fn read_directory(&mut self, node: Resource<Node>) -> FsResult<Resource<Entries>> {
+        let entries = self.on(&node, Files::entries)?.await?;
         Ok(self.table.push(entries)?)
     }
 
@@ -369,25 +392,26 @@ impl types::HostDescriptor for State {
         sync(node, false).await
     }
 
-    fn create_directory_at(&mut self, node: Resource<Node>, path: String) -> FsResult<()> {
-        Ok(self.files()?.create_dir(self.node(&node)?, &path)?)
+    async fn create_directory_at(&mut self, node: Resource<Node>, path: String) -> FsResult<()> {
+        Ok(self.on(&node, move |files, at| files.create_dir(at, &path))?.await?)
     }
 
-    fn stat(&mut self, node: Resource<Node>) -> FsResult<DescriptorStat> {
+    async fn stat(&mut self, node: Resource<Node>) -> FsResult<DescriptorStat> {
         self.meter.charge(cost::FILE_CALL)?;
-        Ok(stat(&self.node(&node)?.stat()?))
+        Ok(stat(&self.on(&node, |_, node| node.stat())?.await?))
     }
 
-    fn stat_at(
+    async fn stat_at(
         &mut self,
         node: Resource<Node>,
         flags: PathFlags,
         path: String,
     ) -> FsResult<DescriptorStat> {
-        Ok(stat(&self.files()?.stat_at(self.node(&node)?, &path, follow(flags))?))
+        let found = self.on(&node, move |files, at| files.stat_at(at, &path, follow(flags)))?;
+        Ok(stat(&found.await?))
     }
 
-    fn set_times_at(
+    async fn set_times_at(
         &mut self,
         node: Resource<Node>,
         flags: PathFlags,
@@ -396,11 +420,13 @@ impl types::HostDescriptor for State {
         modified: NewTimestamp,
     ) -> FsResult<()> {
         let (accessed, modified) = (new_time(accessed)?, new_time(modified)?);
-        let node = self.node(&node)?;
-        Ok(self.files()?.set_times_at(node, &path, follow(flags), accessed, modified)?)
+        let set = self.on(&node, move |files, at| {
+            files.set_times_at(at, &path, follow(flags), accessed, modified)
+        })?;
+        Ok(set.await?)
     }
 
-    fn link_at(
+    async fn link_at(
         &mut self,
         node: Resource<Node>,
         flags: PathFlags,
@@ -411,10 +437,11 @@ impl types::HostDescriptor for State {
         if follow(flags) {
             return Err(ErrorCode::Invalid.into());
         }
-        Ok(self.files()?.link(self.node(&node)?, &old, self.node(&to)?, &new)?)
+        let to = self.node(&to)?.clone();
+        Ok(self.on(&node, move |files, from| files.link(from, &old, &to, &new))?.await?)
     }
 
-    fn open_at(
+    async fn open_at(
         &mut self,
         node: Resource<Node>,
         path_flags: PathFlags,
@@ -437,57 +464,59 @@ impl types::HostDescriptor for State {
             read: flags.contains(DescriptorFlags::READ),
             write: flags.contains(DescriptorFlags::WRITE),
         };
-        let opened = self.files()?.open(self.node(&node)?, &path, how)?;
+        let opened = self.on(&node, move |files, at| files.open(at, &path, how))?.await?;
         Ok(self.table.push(opened)?)
     }
 
-    fn readlink_at(&mut self, node: Resource<Node>, path: String) -> FsResult<String> {
-        Ok(self.files()?.read_link(self.node(&node)?, &path)?)
+    async fn readlink_at(&mut self, node: Resource<Node>, path: String) -> FsResult<String> {
+        Ok(self.on(&node, move |files, at| files.read_link(at, &path))?.await?)
     }
 
-    fn remove_directory_at(&mut self, node: Resource<Node>, path: String) -> FsResult<()> {
-        Ok(self.files()?.remove_dir(self.node(&node)?, &path)?)
+    async fn remove_directory_at(&mut self, node: Resource<Node>, path: String) -> FsResult<()> {
+        Ok(self.on(&node, move |files, at| files.remove_dir(at, &path))?.await?)
     }
 
-    fn rename_at(
+    async fn rename_at(
         &mut self,
         node: Resource<Node>,
         old: String,
         to: Resource<Node>,
         new: String,
     ) -> FsResult<()> {
-        Ok(self.files()?.rename(self.node(&node)?, &old, self.node(&to)?, &new)?)
+        let to = self.node(&to)?.clone();
+        Ok(self.on(&node, move |files, from| files.rename(from, &old, &to, &new))?.await?)
     }
 
-    fn symlink_at(&mut self, node: Resource<Node>, target: String, path: String) -> FsResult<()> {
-        Ok(self.files()?.symlink(self.node(&node)?, &target, &path)?)
+    async fn symlink_at(
+        &mut self,
+        node: Resource<Node>,
+        target: String,
+        path: String,
+    ) -> FsResult<()> {
+        Ok(self.on(&node, move |files, at| files.symlink(at, &target, &path))?.await?)
     }
 
-    fn unlink_file_at(&mut self, node: Resource<Node>, path: String) -> FsResult<()> {
-        Ok(self.files()?.remove_file(self.node(&node)?, &path)?)
+    async fn unlink_file_at(&mut self, node: Resource<Node>, path: String) -> FsResult<()> {
+        Ok(self.on(&node, move |files, at| files.remove_file(at, &path))?.await?)
     }
 
     fn is_same_object(&mut self, a: Resource<Node>, b: Resource<Node>) -> Result<bool> {
-        let identity = |node: &Resource<Node>| -> Result<_> {
-            Ok(self.table.get(node)?.stat().ok().map(|stat| stat.identity))
-        };
-        let (a, b) = (identity(&a)?, identity(&b)?);
-        Ok(a.is_some() && a == b)
+        Ok(self.table.get(&a)?.identity() == self.table.get(&b)?.identity())
     }
 
-    fn metadata_hash(&mut self, node: Resource<Node>) -> FsResult<MetadataHashValue> {
+    async fn metadata_hash(&mut self, node: Resource<Node>) -> FsResult<MetadataHashValue> {
         self.meter.charge(cost::FILE_CALL)?;
-        Ok(metadata_hash(&self.node(&node)?.stat()?))
+        Ok(metadata_hash(&self.on(&node, |_, node| node.stat())?.await?))
     }
 
-    fn metadata_hash_at(
+    async fn metadata_hash_at(
         &mut self,
         node: Resource<Node>,
         flags: PathFlags,
         path: String,
     ) -> FsResult<MetadataHashValue> {
-        let stat = self.files()?.stat_at(self.node(&node)?, &path, follow(flags))?;
-        Ok(metadata_hash(&stat))
+        let found = self.on(&node, move |files, at| files.stat_at(at, &path, follow(flags)))?;
+        Ok(metadata_hash(&found.await?))
     }
 
     fn drop(&mut self, node: Resource<Node>) -> Result<()> {
@@ -503,18 +532,17 @@ impl State {
         offset: Option<u64>,
     ) -> FsResult<Resource<DynOutputStream>> {
         let file = self.writable(node)?.clone();
-        let stream: DynOutputStream =
-            Box::new(FileOutput { file, offset, meter: self.meter.clone() });
+        let stream: DynOutputStream = Box::new(FileOutput::new(file, offset, self.meter.clone()));
         Ok(self.table.push(stream)?)
     }
 }
 
 impl types::HostDirectoryEntryStream for State {
-    fn read_directory_entry(
+    async fn read_directory_entry(
         &mut self,
         entries: Resource<Entries>,
     ) -> FsResult<Option<DirectoryEntry>> {
-        let entry = self.table.get_mut(&entries)?.next_entry()?;
+        let entry = self.table.get(&entries)?.next().await?;
         Ok(entry.map(|entry| DirectoryEntry { type_: kind(entry.kind), name: entry.name }))
     }
 
