@@ -13,6 +13,7 @@ mod holders;
 mod internet;
 pub mod mirror;
 mod scene;
+mod slow;
 mod stored;
 pub mod web;
 
@@ -23,6 +24,7 @@ pub use heard::{Notes, Started};
 pub use holders::Holders;
 pub use internet::Internet;
 pub use scene::{ENGINE, SEED, SLOTS, START, Scene, engine, text};
+pub use slow::Slow;
 pub use stored::Stored;
 
 /// The root of the workspace.

@@ -1,10 +1,13 @@
 //! Guests that wait in the host: they hold neither a thread nor anybody else up.
 
-use std::{fs, sync::mpsc};
+use std::{
+    fs,
+    sync::{Arc, mpsc},
+};
 
 use ringfence_event::{Effect, Limit, Outcome};
 use ringfence_sandbox::{Cancel, Engine, EngineConfig, Tool};
-use ringfence_tests::{Scene, Started, guest};
+use ringfence_tests::{Scene, Slow, Started, guest, text};
 use serde_json::json;
 
 /// H2: a guest that waits, or polls what never happens, is over at its deadline.
@@ -61,4 +64,64 @@ async fn h3_calls_that_wait_take_no_thread() {
         assert_eq!(call.await.unwrap().outcome, Outcome::Cancelled);
     }
     scene.works().await;
+}
+
+/// H2: a file system whose server does not answer keeps nobody but those who asked it, and them until
+/// their time is up or somebody cancels. All of this has one thread.
+#[tokio::test]
+async fn h2_a_file_system_that_hangs_holds_no_thread() {
+    let slow = match Slow::mount() {
+        Ok(slow) => Arc::new(slow),
+        Err(why) => {
+            eprintln!("not tried: {why}");
+            return;
+        }
+    };
+    let scene = |time: &str| {
+        Scene::new(Effect::Unsafe)
+            .root("workspace", slow.path(), "write")
+            .grants(&format!("limits.time = \"{time}\""))
+    };
+    // What it answers, it is asked for as any other.
+    let patient = scene("20s");
+    for (act, path, given, said) in [
+        ("list", ".", "", "a.txt,hangs.txt"),
+        ("read", "a.txt", "", "hello"),
+        ("stat", "a.txt", "", "DescriptorType::RegularFile 5"),
+        ("write", "a.txt", "HELLO!", "wrote 6"),
+        ("read", "a.txt", "", "HELLO!"),
+        ("set-size", "a.txt", "", "done"),
+        ("read", "a.txt", "", "H"),
+        ("write-stream", "a.txt", "i", "done"),
+        ("append", "a.txt", "!", "done"),
+        ("read", "a.txt", "", "Hi!"),
+        ("sync", "a.txt", "", "done"),
+        ("read", "b.txt", "", "error: no-entry"),
+    ] {
+        let arguments = json!({ "act": act, "path": path, "text": given });
+        assert_eq!(text(&patient.run("file", arguments).await), said, "{act} {path}");
+    }
+    let begin = |scene: &Scene, cancel: &Cancel| {
+        let (opened, call) = scene.open("file", &json!({ "act": "read", "path": "hangs.txt" }));
+        let (tool, cancel, notes) = (scene.tool().clone(), cancel.clone(), scene.notes.clone());
+        tokio::spawn(async move { tool.run(opened, call, &cancel, notes).await })
+    };
+    let hasty = scene("300ms");
+    let cancel = Cancel::new();
+    let late: Vec<_> = (0..10).map(|_| begin(&hasty, &Cancel::new())).collect();
+    let cancelled = begin(&patient, &cancel);
+    let waits = slow.clone();
+    tokio::task::spawn_blocking(move || waits.holds()).await.unwrap();
+    Scene::new(Effect::Read).works().await;
+    for call in late {
+        let outcome = call.await.unwrap().outcome;
+        assert_eq!(outcome, Outcome::LimitReached { limit: Limit::Time });
+    }
+    cancel.cancel();
+    assert_eq!(cancelled.await.unwrap().outcome, Outcome::Cancelled);
+    slow.answer();
+    assert_eq!(
+        text(&patient.run("file", json!({ "act": "read", "path": "hangs.txt" })).await),
+        "late"
+    );
 }

@@ -208,17 +208,19 @@ async fn f15_the_scratch_of_a_direct_call_ends_with_it() {
     }
     // Whoever waited went away: then it is removed beside everything else.
     let (started, mut wait) = tokio::sync::mpsc::unbounded_channel();
-    struct Tell(tokio::sync::mpsc::UnboundedSender<()>);
+    struct Tell(PathBuf, tokio::sync::mpsc::UnboundedSender<usize>);
     impl Sink for Tell {
         fn note(&self, _: Note) {
-            self.0.send(()).unwrap();
+            self.1.send(names(&self.0).len()).unwrap();
         }
     }
     let call = direct_call("hold", json!({ "how": "poll-nothing" }));
     let cancel = Cancel::new();
     tokio::select! {
-        ended = runtime.call(&ann, call, &cancel, Arc::new(Tell(started))) => panic!("{ended:?}"),
-        _ = wait.recv() => assert_eq!(names(&folder).len(), 1),
+        ended = runtime.call(&ann, call, &cancel, Arc::new(Tell(folder.clone(), started))) => {
+            panic!("{ended:?}")
+        }
+        there = wait.recv() => assert_eq!(there, Some(1)),
     }
     for _ in 0..1_000 {
         if names(&folder).is_empty() {
