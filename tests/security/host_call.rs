@@ -5,7 +5,7 @@ mod blocked;
 mod dropped;
 mod price;
 
-use ringfence_event::{Effect, Limit, Note, Outcome, Usage};
+use ringfence_event::{Effect, Level, Limit, Note, Outcome, Usage};
 use ringfence_tests::{ENGINE, Scene, text, web};
 use serde_json::{Value, json};
 
@@ -254,6 +254,64 @@ async fn h6_a_flood_of_words_ends_at_its_limit() {
         let (all, longest) = heard.fold((0, 0), |(all, max), next| (all + next, max.max(next)));
         assert!((90_000..=100_000).contains(&all) && longest <= 8 << 10, "{what}: {all} {longest}");
     }
+}
+
+/// H6: whatever bytes are printed, in whatever parts, there comes one record a line, which a reader
+/// sees as it is.
+#[tokio::test]
+async fn h6_what_is_printed_is_one_record_a_line() {
+    let long = "ä".repeat(6_000);
+    let whole = ["ä".repeat(4_096), "ä".repeat(6_000 - 4_096)];
+    let shifted = [format!("x{}", "ä".repeat(4_095)), "ä".repeat(6_000 - 4_095)];
+    let bell = r"\u{1b}]0;owned\u{7}\u{9b}2J";
+    for (parts, said) in [
+        // The control: lines as they are.
+        (vec!["one\ntwo\n".into()], vec!["one", "two"]),
+        (vec!["o".into(), "ne\nt".into(), "wo".into()], vec!["one", "two"]),
+        (vec!["one\r\n\ntwo\r\n".into()], vec!["one", "", "two"]),
+        (vec!["\n".into(), "\n".into()], vec!["", ""]),
+        (vec![vec![], b"no end".to_vec(), vec![]], vec!["no end"]),
+        // A character that comes in two parts is one, and what is none is marked.
+        (vec![vec![0xc3], vec![0xa4, b'\n']], vec!["ä"]),
+        (vec![vec![b'a', 0xff, 0xfe, b'b', b'\n', 0xc3]], vec!["a\u{fffd}\u{fffd}b", "\u{fffd}"]),
+        // What a terminal would obey, or nobody would see.
+        (vec!["\u{1b}]0;owned\u{7}\u{9b}2J\n".into()], vec![bell]),
+        (
+            vec!["a\u{202e}b\u{200b}\u{e0041}\0\rc".into()],
+            vec![r"a\u{202e}b\u{200b}\u{e0041}\u{0}\u{d}c"],
+        ),
+        // A line that is too long comes in pieces, and no character in two.
+        (vec![long.clone().into_bytes()], vec![whole[0].as_str(), &whole[1]]),
+        (vec![b"x".to_vec(), long.clone().into_bytes()], vec![shifted[0].as_str(), &shifted[1]]),
+    ] {
+        for (error, level) in [(false, Level::Info), (true, Level::Warn)] {
+            let scene = Scene::new(Effect::Pure);
+            let ended = scene.run("print", json!({ "error": error, "parts": parts })).await;
+            assert_eq!(text(&ended), "printed");
+            let notes = scene.notes.0.lock().unwrap();
+            let heard = notes.iter().map(|note| match note {
+                Note::Log { level: heard, message } if *heard == level => message.as_str(),
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(heard.collect::<Vec<&str>>(), said);
+        }
+    }
+    // A megabyte without an end, in parts that fit nothing.
+    let scene = Scene::new(Effect::Pure).grants("limits.logs = \"2MiB\"");
+    let part = "ä漢🦀x".repeat(300).into_bytes();
+    let times = (1 << 20) / part.len();
+    let ended = scene.run("print", json!({ "parts": [part], "times": times })).await;
+    assert_eq!(text(&ended), "printed");
+    let notes = scene.notes.0.lock().unwrap();
+    let heard: Vec<&str> = notes
+        .iter()
+        .map(|note| match note {
+            Note::Log { message, .. } => message.as_str(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(heard.iter().all(|piece| piece.len() <= 8 << 10));
+    assert!(heard.concat() == "ä漢🦀x".repeat(300 * times), "not a character is lost");
 }
 
 /// H6: what a guest asked and did not get is kept, but not at any length.

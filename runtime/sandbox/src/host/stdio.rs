@@ -91,12 +91,13 @@ impl Shared {
         }
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            for piece in part.chunks(LINE) {
-                line.extend_from_slice(piece);
-                if line.ends_with(b"\n") || line.len() >= LINE {
-                    self.meter.charge(cost::NOTE).map_err(limited)?;
-                    self.say(&mut line);
-                }
+            line.extend_from_slice(part);
+            while line.ends_with(b"\n") || line.len() > LINE {
+                self.meter.charge(cost::NOTE).map_err(limited)?;
+                let end = piece(&line);
+                let rest = line.split_off(end);
+                self.say(&mut line);
+                *line = rest;
             }
         }
         Ok(())
@@ -118,6 +119,16 @@ impl Shared {
         let message = neutralise_line(text.strip_suffix('\r').unwrap_or(text)).into_owned();
         self.sink.note(Note::Log { level: self.level, message });
     }
+}
+
+/// How much of a line is given out at once: all of it if it is not too long, and no character in two.
+fn piece(line: &[u8]) -> usize {
+    if line.len() <= LINE {
+        return line.len();
+    }
+    let starts = |at: &usize| line[*at] & 0b1100_0000 != 0b1000_0000;
+    // A character has at most four bytes; what is longer is none.
+    (LINE - 3..=LINE).rev().find(starts).unwrap_or(LINE)
 }
 
 impl Drop for Shared {

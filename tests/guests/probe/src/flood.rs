@@ -83,3 +83,34 @@ pub(crate) fn flood(args: Flood) -> Result<Output> {
     }
     Ok(Output::new().text("done"))
 }
+
+#[derive(Deserialize, JsonSchema)]
+pub(crate) struct Print {
+    /// Standard error instead of standard output.
+    #[serde(default)]
+    error: bool,
+    /// Bytes, each part with a write of its own.
+    parts: Vec<Vec<u8>>,
+    /// How often all of it.
+    #[serde(default = "once")]
+    times: usize,
+}
+
+fn once() -> usize {
+    1
+}
+
+/// Prints bytes as they are.
+#[tool(effect = "pure")]
+pub(crate) fn print(args: Print) -> Result<String> {
+    let (stdout, stderr) = (wasip2::cli::stdout::get_stdout(), wasip2::cli::stderr::get_stderr());
+    let stream = if args.error { stderr } else { stdout };
+    for part in (0..args.times).flat_map(|_| &args.parts) {
+        // The contract takes no more at once.
+        for piece in part.chunks(4096) {
+            let written = stream.blocking_write_and_flush(piece);
+            written.map_err(|error| Error::failed(format!("{error:?}")))?;
+        }
+    }
+    Ok("printed".to_owned())
+}

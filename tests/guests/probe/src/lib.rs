@@ -18,6 +18,7 @@ ringfence_sdk::export!(
     ambient::ambient,
     file::file,
     flood::flood,
+    flood::print,
     hold::hold,
     http::http,
     memory::memory,
