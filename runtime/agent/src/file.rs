@@ -69,7 +69,7 @@ impl Agent {
     /// Why not, in words.
     pub fn check_instructions(text: &str) -> Result<(), String> {
         if text.trim().is_empty() {
-            return Err("the instructions are empty".to_owned());
+            return Err("the instructions are empty: they say what the agent is to do".to_owned());
         }
         if text.len() > INSTRUCTIONS_BYTES_MAX {
             return Err(format!(

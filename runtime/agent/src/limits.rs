@@ -53,7 +53,10 @@ impl RunLimitTable {
             |given: Option<(u64, std::ops::Range<usize>)>, most: u64, default: u64| match given {
                 None => Ok(default),
                 // A run that may do nothing is a mistake, not a limit.
-                Some((0, span)) => Err(wrong(span, "the limit must be at least 1")),
+                Some((0, span)) => Err(wrong(
+                    span,
+                    "the limit must be at least 1: without the line it has its default",
+                )),
                 Some((limit, span)) if limit > most => {
                     Err(wrong(span, &format!("the limit must be at most {most}")))
                 }
