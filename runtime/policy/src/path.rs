@@ -5,6 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, de};
 
+/// The longest pattern, as it is written out.
+const PATTERN_MAX: usize = 1024;
+
 /// A pattern such as `/repos/**` or `/v1/*/items`. `**` stands for no segment too, so `/repos/**`
 /// matches `/repos`; a segment that is only `*` is never empty.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,8 +41,14 @@ impl PathPattern {
                 "the path pattern `{given}` must begin with `/`, such as `/repos/**`"
             ));
         }
-        if given.len() > 1024 {
-            return Err("a path pattern has at most 1024 characters".to_owned());
+        let too_long = || {
+            format!(
+                "a path pattern has at most {PATTERN_MAX} characters, and one that a URL has to \
+                 escape counts three for each of its bytes"
+            )
+        };
+        if given.len() > PATTERN_MAX {
+            return Err(too_long());
         }
         if given.contains(['?', '#', '\\'])
             || given.chars().any(|c| c.is_whitespace() || c.is_control())
@@ -57,6 +66,10 @@ impl PathPattern {
             .filter(|_| plain)
             .and_then(|url| normalise(url.path()))
             .ok_or_else(|| format!("the path pattern `{given}` is ambiguous: no `.` or `..` segments, no `%2f` and the like"))?;
+        // As it is written out, so that what is written out can be read again.
+        if encoded.len() > PATTERN_MAX {
+            return Err(too_long());
+        }
         let mut segments = Vec::new();
         for part in encoded[1..].split('/') {
             segments.push(match part {
@@ -177,6 +190,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Found by fuzzing: one that grew when it was written out could not be read again.
+    #[test]
+    fn a_pattern_is_as_long_as_it_is_written_out() {
+        let check = |given: &str, fits: bool| {
+            let read = PathPattern::parse(given);
+            assert_eq!(read.is_ok(), fits, "{read:?}");
+            if let Ok(pattern) = read {
+                assert_eq!(PathPattern::parse(&pattern.to_string()), Ok(pattern));
+            }
+        };
+        check(&format!("/{}", "a".repeat(1023)), true);
+        check(&format!("/{}", "a".repeat(1024)), false);
+        check(&format!("/{}", "\"".repeat(341)), true);
+        check(&format!("/{}", "\"".repeat(342)), false);
+    }
 
     #[test]
     fn patterns_match_whole_paths() {
