@@ -27,7 +27,10 @@ async fn definitions_are_asked_with_nothing_open() {
     let names: Vec<_> = definitions.iter().map(|definition| definition.name.as_str()).collect();
     assert_eq!(
         names,
-        ["ambient", "file", "flood", "hold", "http", "memory", "repeat", "shut", "sockets", "tell"]
+        [
+            "ambient", "file", "flood", "print", "hold", "http", "memory", "repeat", "shut",
+            "sockets", "tell"
+        ]
     );
     assert_eq!(tool.definitions().await.unwrap(), definitions);
 }
