@@ -140,6 +140,9 @@ pub struct ModelReply {
 pub struct TokenUsage {
     /// Read.
     pub input: u64,
+    /// Those of `input` that came from the vendor's cache.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub cached: u64,
     /// Written.
     pub output: u64,
 }
@@ -154,6 +157,11 @@ impl TokenUsage {
     /// Adds another reply's tokens.
     pub fn add(&mut self, other: Self) {
         self.input = self.input.saturating_add(other.input);
+        self.cached = self.cached.saturating_add(other.cached);
         self.output = self.output.saturating_add(other.output);
     }
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }

@@ -49,6 +49,9 @@ pub enum DenialCode {
     Protected,
     /// It does not fit into what the operator lets the root or the tenant hold.
     QuotaFull,
+    /// A person must say yes before the call begins, and was not asked: nothing in the arguments told
+    /// that the call would come to this.
+    NeedsApproval,
     /// The component, its definitions or its needs are not what was accepted.
     NotAccepted,
     /// The tool, or what it needs and is granted, changed between the call's intent and its start,
@@ -74,6 +77,7 @@ impl DenialCode {
             Self::SecretUnavailable => "secret-unavailable",
             Self::Protected => "protected",
             Self::QuotaFull => "quota-full",
+            Self::NeedsApproval => "needs-approval",
             Self::NotAccepted => "not-accepted",
             Self::ChangedSince => "changed-since",
             Self::NeverOpen => "never-open",
@@ -279,6 +283,7 @@ impl Denial {
                 "the tool or its grants changed since it was decided; a new call is decided anew"
             }
             DenialCode::NeverOpen => "nothing opens it in this version of Ringfence",
+            DenialCode::NeedsApproval => "a person must say yes before the call begins",
         }
     }
 }

@@ -6,9 +6,10 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, CallId, CallLimits, CallResult, Content, Denial, Digest, Effect, Failure,
-    FunctionName, IdempotencyKey, InvalidName, Level, Limit, ModelName, ModelReply, RequestParts,
-    RunId, Scope, SessionId, StepId, TenantId, ToolName, UserId,
+    AgentName, ApprovalScope, CallId, CallLimits, CallResult, Content, Denial, Digest, Effect,
+    Failure, FunctionName, Hold, IdempotencyKey, InvalidName, Level, Limit, ModelFailure,
+    ModelName, ModelReply, Money, PlanItem, Question, RequestParts, RunId, Scope, SessionId, Spent,
+    StepId, TenantId, TokenUsage, ToolName, Usage, UserId, Wait,
 };
 
 /// The version of the event format that this code writes. A store of a newer format is refused.
@@ -119,9 +120,18 @@ pub enum Body {
     /// A run goes on after its host died.
     #[serde(rename = "run.resumed")]
     RunResumed { run: RunId },
-    /// A run waits for a person: the calls whose outcome is unknown are to be reconciled.
+    /// A run waits, and nothing of it is under way: for a person who answers about these calls, or for
+    /// these calls to be tried again.
     #[serde(rename = "run.waiting")]
-    RunWaiting { run: RunId, calls: Vec<CallId> },
+    RunWaiting {
+        run: RunId,
+        #[serde(default)]
+        on: Wait,
+        calls: Vec<CallId>,
+    },
+    /// A model is asked again at this time; the run waits until then.
+    #[serde(rename = "run.retry-scheduled")]
+    RunRetryScheduled { run: RunId, step: StepId, attempt: u32, at: Timestamp },
     /// A run is to end early: no call of it starts any more, and those that run are being stopped.
     /// Absent `limit`: somebody cancelled it.
     #[serde(rename = "run.stopping")]
@@ -129,6 +139,8 @@ pub enum Body {
         run: RunId,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<Limit>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spent: Option<Spent>,
     },
     /// A run reached its final answer, which is the text of its last model reply.
     #[serde(rename = "run.completed")]
@@ -141,7 +153,12 @@ pub enum Body {
     RunCancelled { run: RunId },
     /// A run spent one of its limits.
     #[serde(rename = "run.limit-reached")]
-    RunLimitReached { run: RunId, limit: Limit },
+    RunLimitReached {
+        run: RunId,
+        limit: Limit,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spent: Option<Spent>,
+    },
     /// A step began.
     #[serde(rename = "step.started")]
     StepStarted { step: StepId },
@@ -153,10 +170,27 @@ pub enum Body {
     ModelRequested { step: StepId, model: ModelName, request: Digest, parts: RequestParts },
     /// A model replied.
     #[serde(rename = "model.completed")]
-    ModelCompleted { step: StepId, reply: ModelReply },
-    /// A model did not reply.
+    ModelCompleted {
+        step: StepId,
+        reply: ModelReply,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<Money>,
+    },
+    /// A model did not reply. What the try cost all the same is known only if the vendor said so.
     #[serde(rename = "model.failed")]
-    ModelFailed { step: StepId, message: String },
+    ModelFailed {
+        step: StepId,
+        #[serde(flatten)]
+        failure: ModelFailure,
+        #[serde(default)]
+        tokens: TokenUsage,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<Money>,
+    },
+    /// What was said up to the end of this step stands in the conversation as a summary from now on.
+    /// The journal keeps all of it.
+    #[serde(rename = "conversation.compacted")]
+    ConversationCompacted { run: RunId, compaction: Box<Compaction> },
     /// A model proposed a call; for a direct call, somebody did.
     #[serde(rename = "call.proposed")]
     CallProposed { call: CallId, function: String, arguments: String },
@@ -166,6 +200,50 @@ pub enum Body {
     /// Refused whole.
     #[serde(rename = "call.denied")]
     CallDenied { call: CallId, denials: Vec<Denial> },
+    /// It may run once a person says so.
+    #[serde(rename = "call.hold")]
+    CallHold { call: CallId, hold: Box<Hold> },
+    /// A person said yes, or nobody answered in time and the rule says yes then.
+    #[serde(rename = "call.approved")]
+    CallApproved {
+        call: CallId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<UserId>,
+        #[serde(default)]
+        scope: ApprovalScope,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A person said no, or nobody answered in time.
+    #[serde(rename = "call.declined")]
+    CallDeclined {
+        call: CallId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<UserId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// The tool asks a person; the call is made again with the answer. What the tool wants back with it
+    /// is a blob, shown to nobody.
+    #[serde(rename = "input.asked")]
+    InputAsked {
+        call: CallId,
+        question: Question,
+        state: Digest,
+        denials: Vec<Denial>,
+        usage: Usage,
+    },
+    /// A person answered; absent: would not.
+    #[serde(rename = "input.answered")]
+    InputAnswered {
+        call: CallId,
+        by: UserId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<serde_json::Value>,
+    },
+    /// The call failed in a way that passes, and is made again at this time.
+    #[serde(rename = "call.retry-scheduled")]
+    CallRetryScheduled { call: CallId, attempt: u32, at: Timestamp, result: Box<CallResult> },
     /// Policy said yes; this is about to run.
     #[serde(rename = "call.intended")]
     CallIntended { call: CallId, intent: Box<Intent> },
@@ -181,9 +259,21 @@ pub enum Body {
     /// The host died while it ran, and it may not be repeated.
     #[serde(rename = "call.outcome-unknown")]
     CallOutcomeUnknown { call: CallId },
-    /// A person said how a call of unknown outcome ended.
+    /// A person said how a call of unknown outcome ended; no result: it did not happen, and is to run.
     #[serde(rename = "call.reconciled")]
-    CallReconciled { call: CallId, result: Box<CallResult> },
+    CallReconciled {
+        call: CallId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<UserId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        result: Option<Box<CallResult>>,
+    },
+    /// Four fifths of a budget are spent. Said once for each budget.
+    #[serde(rename = "budget.warned")]
+    BudgetWarned { limit: Limit, spent: Spent },
+    /// A call of the tool `plan` wrote the session's plan; recorded with its outcome.
+    #[serde(rename = "plan.updated")]
+    PlanUpdated { call: CallId, plan: Vec<PlanItem> },
     /// A call changed a memory bucket; recorded with its outcome.
     #[serde(rename = "memory.written")]
     MemoryWritten { call: CallId, scope: Scope, key: String, bytes: Option<u64> },
@@ -231,6 +321,30 @@ pub struct Intent {
     pub start: Timestamp,
 }
 
+/// A part of a conversation that is told in short from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Compaction {
+    /// The last step that the summary is of.
+    pub through: StepId,
+    /// The summary; absent when the model gave none, and then the conversation says only that its
+    /// beginning is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// Why there is no summary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<ModelFailure>,
+    /// The model that was asked.
+    pub model: ModelName,
+    /// The hash of the request.
+    pub request: Digest,
+    /// What it cost, charged to the run.
+    pub tokens: TokenUsage,
+    /// In money.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Money>,
+}
+
 /// What a call says while it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "note", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
@@ -272,6 +386,7 @@ impl Body {
             Self::RunStarted { .. } => "run.started",
             Self::RunResumed { .. } => "run.resumed",
             Self::RunWaiting { .. } => "run.waiting",
+            Self::RunRetryScheduled { .. } => "run.retry-scheduled",
             Self::RunStopping { .. } => "run.stopping",
             Self::RunCompleted { .. } => "run.completed",
             Self::RunFailed { .. } => "run.failed",
@@ -282,15 +397,24 @@ impl Body {
             Self::ModelRequested { .. } => "model.requested",
             Self::ModelCompleted { .. } => "model.completed",
             Self::ModelFailed { .. } => "model.failed",
+            Self::ConversationCompacted { .. } => "conversation.compacted",
             Self::CallProposed { .. } => "call.proposed",
             Self::CallInvalid { .. } => "call.invalid",
             Self::CallDenied { .. } => "call.denied",
+            Self::CallHold { .. } => "call.hold",
+            Self::CallApproved { .. } => "call.approved",
+            Self::CallDeclined { .. } => "call.declined",
+            Self::InputAsked { .. } => "input.asked",
+            Self::InputAnswered { .. } => "input.answered",
+            Self::CallRetryScheduled { .. } => "call.retry-scheduled",
             Self::CallIntended { .. } => "call.intended",
             Self::CallStarted { .. } => "call.started",
             Self::CallNote { .. } => "call.note",
             Self::CallFinished { .. } => "call.finished",
             Self::CallOutcomeUnknown { .. } => "call.outcome-unknown",
             Self::CallReconciled { .. } => "call.reconciled",
+            Self::BudgetWarned { .. } => "budget.warned",
+            Self::PlanUpdated { .. } => "plan.updated",
             Self::MemoryWritten { .. } => "memory.written",
             Self::ToolAdded { .. } => "tool.added",
             Self::ToolAccepted { .. } => "tool.accepted",
@@ -313,7 +437,7 @@ mod tests {
             stream: Stream::Session(SessionId::from_random([9; 16])),
             seq: 7,
             at: Timestamp(1_700_000_000_000),
-            body: Body::RunLimitReached { run: RunId(1), limit: Limit::Steps },
+            body: Body::RunLimitReached { run: RunId(1), limit: Limit::Steps, spent: None },
             cause: Some(6),
             trace: None,
         };

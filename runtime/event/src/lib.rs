@@ -22,10 +22,12 @@ mod effect;
 mod id;
 mod journal;
 mod limit;
+mod money;
 mod outcome;
 mod secret;
 mod text;
 mod usage;
+mod wait;
 
 pub use conversation::{
     FunctionSpec, Message, ModelReply, ModelRequest, Parameters, ProposedCall, RequestParts,
@@ -38,9 +40,14 @@ pub use id::{
     AgentName, CallId, FunctionName, IdempotencyKey, InvalidName, ModelName, RootName, RunId,
     SecretName, SessionId, StepId, TenantId, ToolName, UserId,
 };
-pub use journal::{Body, Event, FORMAT, Intent, Note, Stream, Timestamp};
+pub use journal::{Body, Compaction, Event, FORMAT, Intent, Note, Stream, Timestamp};
 pub use limit::{CallLimits, Limit};
+pub use money::{InvalidMoney, Money, Price};
 pub use outcome::{CallResult, Content, Failure, FailureKind, Level, Link, Media, Outcome, Output};
 pub use secret::{SecretFault, SecretPlace};
 pub use text::{is_hidden, neutralise, neutralise_line};
 pub use usage::Usage;
+pub use wait::{
+    ApprovalScope, Binding, BudgetLevel, Hold, ModelFailure, ModelFailureClass, OnExpiry, PlanItem,
+    PlanStatus, Question, Spent, Wait,
+};

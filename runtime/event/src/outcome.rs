@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-use crate::{Denial, Limit, Usage};
+use crate::{Denial, Limit, Question, Usage, UserId};
 
 /// The one end of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,20 @@ pub enum Outcome {
     },
     /// Refused whole, before anything was started; the denials say why.
     Denied,
+    /// A person said no, or nobody answered in time; nothing was started.
+    Declined {
+        /// Who; absent: nobody did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<UserId>,
+        /// Why, in the person's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// The tool asks a person before it goes on. In a session the call waits; a direct call ends so.
+    NeedsInput {
+        /// What it asks.
+        question: Question,
+    },
     /// A limit stopped it.
     LimitReached {
         /// Which one.
@@ -56,6 +70,8 @@ impl Outcome {
             Self::Failed { .. } => "failed",
             Self::Invalid { .. } => "invalid",
             Self::Denied => "denied",
+            Self::Declined { .. } => "declined",
+            Self::NeedsInput { .. } => "needs-input",
             Self::LimitReached { .. } => "limit-reached",
             Self::Trapped { .. } => "trapped",
             Self::Cancelled => "cancelled",
@@ -72,11 +88,11 @@ impl Outcome {
             Self::Succeeded { .. } => 0,
             Self::Failed { .. } => 1,
             Self::Invalid { .. } => 2,
-            Self::Denied => 3,
+            Self::Denied | Self::Declined { .. } => 3,
             Self::LimitReached { .. } => 4,
             Self::Trapped { .. } => 5,
             Self::Cancelled => 6,
-            Self::OutcomeUnknown => 7,
+            Self::OutcomeUnknown | Self::NeedsInput { .. } => 7,
             Self::HostError { .. } => 8,
         }
     }

@@ -91,7 +91,7 @@ impl ScriptedModel {
                 retryable: false,
             });
         }
-        Ok(ModelReply { text, calls, tokens: TokenUsage { input: tokens(input), output } })
+        Ok(ModelReply { text, calls, tokens: TokenUsage { input: tokens(input), cached: 0, output } })
     }
 }
 
