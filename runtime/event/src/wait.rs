@@ -90,10 +90,13 @@ pub struct Hold {
     /// What happens then.
     #[serde(default)]
     pub on_expiry: OnExpiry,
+    /// The widest answer that the rules allow.
+    #[serde(default)]
+    pub scope: ApprovalScope,
 }
 
 /// How far a person's yes goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ApprovalScope {
     /// This one call.

@@ -1,9 +1,23 @@
 //! What a session is told: by people, and by the driver about the effects it carried out.
 
 use ringfence_event::{
-    AgentName, Body, CallId, CallResult, Denial, Digest, Failure, Intent, ModelReply, Note,
-    RequestParts, Scope, StepId,
+    AgentName, ApprovalScope, Body, CallId, CallResult, Denial, Digest, Failure, Hold, Intent,
+    Limit, ModelFailure, ModelReply, Note, PlanItem, Question, RequestParts, RunId, Scope, Spent,
+    StepId, TokenUsage, Usage, UserId,
 };
+
+/// What is done with an input while a run is under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Busy {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// It waits until the runs before it have ended.
+    Queue,
+    /// The runs before it are cancelled, those that wait too. What was said to them stays in the
+    /// conversation.
+    Interrupt,
+}
 
 /// Everything that a session can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,10 +29,12 @@ pub enum Command {
         /// The digest of that agent's definition.
         agent_digest: Digest,
     },
-    /// Somebody says something; starts a run.
+    /// Somebody says something; starts a run, or queues one.
     Input {
         /// What.
         text: String,
+        /// If a run is under way.
+        busy: Busy,
     },
     /// The model is about to be asked. To be recorded before it is.
     ModelRequested {
@@ -29,12 +45,12 @@ pub enum Command {
         /// [`ModelRequest::parts`](ringfence_event::ModelRequest::parts).
         parts: RequestParts,
     },
-    /// The model replied, or did not; then a message says why.
+    /// The model replied, or did not.
     ModelReplied {
         /// For which step.
         step: StepId,
-        /// What came.
-        reply: Result<ModelReply, String>,
+        /// What came; or why nothing did, and what that cost as far as the vendor said.
+        reply: Result<ModelReply, (ModelFailure, TokenUsage)>,
     },
     /// Answers [`Effect::Check`](crate::Effect::Check): policy says yes.
     Permitted {
@@ -43,6 +59,14 @@ pub enum Command {
         /// What is about to run. Its fuel is cut to what the run has left; run with the limits of
         /// [`Effect::Run`](crate::Effect::Run)'s intent, not with these.
         intent: Box<Intent>,
+    },
+    /// Answers a check: a person must say yes. A yes for this function in this session that was
+    /// given before is taken.
+    Held {
+        /// Which call.
+        call: CallId,
+        /// What holds it, and what the yes will be for.
+        hold: Box<Hold>,
     },
     /// Answers a check: refused whole. Also for a call that is intended and that policy, asked
     /// again after a restart, refuses now.
@@ -71,7 +95,21 @@ pub enum Command {
         /// What.
         note: Note,
     },
-    /// A call ended, by itself or because it was stopped.
+    /// The tool asks a person in the middle of a call.
+    Asked {
+        /// Which call.
+        call: CallId,
+        /// What it asks.
+        question: Question,
+        /// The blob it wants back.
+        state: Digest,
+        /// What this try was refused.
+        denials: Vec<Denial>,
+        /// What this try cost.
+        usage: Box<Usage>,
+    },
+    /// A call ended, by itself or because it was stopped. If it failed in a way that passes and its
+    /// effect allows it, it is scheduled again: [`Session::retries`](crate::Session::retries).
     Finished {
         /// Which call.
         call: CallId,
@@ -79,24 +117,114 @@ pub enum Command {
         result: Box<CallResult>,
         /// What it changed in memory; committed together with this.
         memory: Vec<MemoryChange>,
+        /// The plan it wrote.
+        plan: Option<Vec<PlanItem>>,
     },
-    /// Somebody wants the run to end. Said again, it changes nothing.
-    Cancel,
+    /// Somebody wants a run to end. Said again, it changes nothing.
+    Cancel {
+        /// Which; absent: the one under way.
+        run: Option<RunId>,
+    },
+    /// A budget that is counted above the session is spent: the run ends.
+    Spent {
+        /// What is counted.
+        limit: Limit,
+        /// How much of how much.
+        spent: Spent,
+    },
+    /// Four fifths of a budget above the session are spent. Said again, it changes nothing.
+    Warned {
+        /// What is counted.
+        limit: Limit,
+        /// How much of how much.
+        spent: Spent,
+    },
     /// Somebody is done with the session. Said again, it changes nothing; nothing more is taken
     /// from then on.
     Close,
-    /// The time of [`Session::deadline`](crate::Session::deadline) has come.
-    TimeUp,
+    /// The time of [`Session::wake_at`](crate::Session::wake_at) has come.
+    Wake,
     /// The host was started again, or another took the session over: to be said once after a fold,
     /// before anything else. Calls that were under way run again where their effect allows it.
     Recover,
+    /// A person lets a call run that is held.
+    Approve {
+        /// Which call.
+        call: CallId,
+        /// Who says so.
+        by: UserId,
+        /// How far it goes.
+        scope: ApprovalScope,
+        /// Why; the model reads it.
+        reason: Option<String>,
+        /// What the person was shown: [`hold_id`](crate::hold_id) of the hold.
+        shown: Option<Digest>,
+    },
+    /// A person does not let a call run that is held.
+    Decline {
+        /// Which call.
+        call: CallId,
+        /// Who says so.
+        by: UserId,
+        /// Why; the model reads it.
+        reason: Option<String>,
+        /// What the person was shown.
+        shown: Option<Digest>,
+    },
+    /// A person answers what a tool asks. The value fits the question's schema; nothing: the person
+    /// would not.
+    Answer {
+        /// Which call.
+        call: CallId,
+        /// Who answers.
+        by: UserId,
+        /// The answer.
+        value: Option<serde_json::Value>,
+    },
     /// A person says how a call of unknown outcome ended.
     Reconcile {
         /// Which call.
         call: CallId,
-        /// How: succeeded or failed.
-        result: Box<CallResult>,
+        /// Who says so.
+        by: Option<UserId>,
+        /// How: succeeded or failed; nothing: it did not happen, and is to run.
+        result: Option<Box<CallResult>>,
     },
+}
+
+impl Command {
+    /// The word for it in tables and errors.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Input { busy: Busy::Reject, .. } => "input (reject)",
+            Self::Input { busy: Busy::Queue, .. } => "input (queue)",
+            Self::Input { busy: Busy::Interrupt, .. } => "input (interrupt)",
+            Self::ModelRequested { .. } => "model requested",
+            Self::ModelReplied { reply: Ok(_), .. } => "model replied",
+            Self::ModelReplied { reply: Err(_), .. } => "model failed",
+            Self::Permitted { .. } => "permitted",
+            Self::Held { .. } => "held",
+            Self::Denied { .. } => "denied",
+            Self::Invalid { .. } => "invalid",
+            Self::Started { .. } => "started",
+            Self::Noted { .. } => "noted",
+            Self::Asked { .. } => "asked",
+            Self::Finished { .. } => "finished",
+            Self::Cancel { .. } => "cancel",
+            Self::Spent { .. } => "spent",
+            Self::Warned { .. } => "warned",
+            Self::Close => "close",
+            Self::Wake => "wake",
+            Self::Recover => "recover",
+            Self::Approve { .. } => "approve",
+            Self::Decline { .. } => "decline",
+            Self::Answer { .. } => "answer",
+            Self::Reconcile { result: Some(_), .. } => "reconcile (it happened)",
+            Self::Reconcile { result: None, .. } => "reconcile (run it)",
+        }
+    }
 }
 
 /// One changed entry of a memory bucket, as it is recorded: never its content.

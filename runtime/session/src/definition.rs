@@ -1,6 +1,9 @@
 //! What a session must know of its agent. The driver makes it of `agent.toml` and the catalog.
 
-use ringfence_event::{AgentName, Digest, FunctionSpec, ModelName, Parameters};
+use ringfence_event::{
+    AgentName, CompactionRule, Digest, FunctionSpec, ModelFailureClass, ModelName, Money,
+    Parameters, Price, RetryRules, SessionLimits,
+};
 
 /// An agent as the machine sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,11 +17,58 @@ pub struct Definition {
     /// What the model may call, in the order of their names.
     pub functions: Vec<FunctionSpec>,
     /// The model it uses.
-    pub model: ModelName,
-    /// How that model is to reply.
-    pub parameters: Parameters,
+    pub model: ModelChoice,
+    /// The model that is asked when that one fails.
+    pub fallback: Option<Fallback>,
     /// What one run may spend.
     pub limits: RunLimits,
+    /// What all its runs together may spend.
+    pub session_limits: SessionLimits,
+    /// How often and when what failed is tried again.
+    pub retry: RetryRules,
+    /// When a long conversation is told in short; absent: never.
+    pub compaction: Option<CompactionRule>,
+}
+
+impl Definition {
+    /// One that nothing is to be tried again in, for what needs nothing of an agent but its name.
+    #[must_use]
+    pub fn of(name: AgentName, digest: Digest, model: ModelName) -> Self {
+        Self {
+            name,
+            digest,
+            instructions: String::new(),
+            functions: vec![],
+            model: ModelChoice { name: model, price: None, parameters: Parameters::default() },
+            fallback: None,
+            limits: RunLimits::DEFAULT,
+            session_limits: SessionLimits::default(),
+            retry: RetryRules::NONE,
+            compaction: None,
+        }
+    }
+}
+
+/// A model as an agent uses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelChoice {
+    /// Its name in the operator's file.
+    pub name: ModelName,
+    /// What its tokens cost; absent: nothing that is counted.
+    pub price: Option<Price>,
+    /// How it is to reply.
+    pub parameters: Parameters,
+}
+
+/// The second model, and when it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// Which.
+    pub model: ModelChoice,
+    /// After failures of these classes.
+    pub on: Vec<ModelFailureClass>,
+    /// So many of them in one step; one, where trying again would not help.
+    pub after: u32,
 }
 
 /// What one run may spend, and how much of it at one time.
@@ -32,8 +82,9 @@ pub struct RunLimits {
     pub tokens: u64,
     /// Units of fuel over all its calls.
     pub fuel: u64,
-    /// Wall-clock time in milliseconds. What the host was down or waited for a person is not
-    /// counted.
+    /// What its models may cost; absent: no matter.
+    pub usd: Option<Money>,
+    /// Wall-clock time in milliseconds. What the host was down or the run waited is not counted.
     pub time_ms: u64,
     /// Calls that run at one time. At least one does.
     pub concurrent_calls: u32,
@@ -47,6 +98,7 @@ impl RunLimits {
         calls: 200,
         tokens: 1_000_000,
         fuel: 500_000_000_000, // fifty calls that spend all of their default
+        usd: None,
         time_ms: 600_000,
         concurrent_calls: 4,
     };

@@ -3,24 +3,24 @@
 
 use std::sync::Arc;
 
-use ringfence_event::{CallId, Intent, ModelRequest, StepId};
+use ringfence_event::{CallId, Digest, Intent, ModelRequest, Money, StepId, Timestamp};
 
-use crate::{CallStatus, Definition, RunStatus, Session};
+use crate::{Approval, Call, CallStatus, Definition, Fallback, RunStatus, Session, Step, budget};
 
 /// Everything that a session can ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Record [`Command::ModelRequested`](crate::Command::ModelRequested), ask, and report
-    /// [`Command::ModelReplied`](crate::Command::ModelReplied). Drop the question when it is
-    /// pending no more.
+    /// Record [`Command::ModelRequested`](crate::Command::ModelRequested), ask the model that the
+    /// request names, and report [`Command::ModelReplied`](crate::Command::ModelReplied). Drop the
+    /// question when it is pending no more.
     AskModel {
         /// For which step.
         step: StepId,
         /// What to ask.
         request: Box<ModelRequest>,
     },
-    /// Decide the call: answer permitted, denied or invalid. An answer that is refused because fuel
-    /// is reserved elsewhere is asked for again later.
+    /// Decide the call: answer permitted, held, denied or invalid. An answer that is refused because
+    /// fuel is reserved elsewhere is asked for again later.
     Check {
         /// Which call.
         call: CallId,
@@ -28,12 +28,16 @@ pub enum Effect {
         function: Arc<str>,
         /// What the model wrote.
         arguments: Arc<str>,
-        /// What the run has unreserved; more than 0. The call may get no more.
+        /// What run and session have unreserved; more than 0. The call may get no more.
         fuel_left: u64,
+        /// The yes of a person, if there is one: for what it binds.
+        approval: Option<Arc<Approval>>,
+        /// What the run has cost so far.
+        spent: Money,
     },
     /// Report [`Command::Started`](crate::Command::Started), run the call, and report
-    /// [`Command::Finished`](crate::Command::Finished). Pending until it is started and not after,
-    /// so that nothing can start it twice.
+    /// [`Command::Finished`](crate::Command::Finished) or [`Command::Asked`](crate::Command::Asked).
+    /// Pending until it is started and not after, so that nothing can start it twice.
     Run {
         /// Which call.
         call: CallId,
@@ -41,6 +45,10 @@ pub enum Effect {
         intent: Arc<Intent>,
         /// The arguments.
         arguments: Arc<str>,
+        /// The yes of a person, if there is one.
+        approval: Option<Arc<Approval>>,
+        /// What a person answered to the tool's question.
+        answer: Option<Answer>,
     },
     /// Cancel the running call, which then reports finished.
     Stop {
@@ -49,10 +57,19 @@ pub enum Effect {
     },
 }
 
+/// What a person answered, on its way back into the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The answer; nothing: the person would not.
+    pub value: Option<serde_json::Value>,
+    /// The blob that the tool wants back.
+    pub state: Digest,
+}
+
 impl Session {
-    /// Everything that should be under way now. Nothing while the run waits for a person.
+    /// Everything that should be under way at this time. Nothing while the run waits.
     #[must_use]
-    pub fn pending(&self, definition: &Definition) -> Vec<Effect> {
+    pub fn pending(&self, definition: &Definition, now: Timestamp) -> Vec<Effect> {
         let Some(run) = self.run().filter(|run| run.status() == RunStatus::Running) else {
             return vec![];
         };
@@ -65,32 +82,61 @@ impl Session {
             let request = Box::new(self.request(definition));
             return vec![Effect::AskModel { step: step.id(), request }];
         }
-        let fuel_left = run.fuel_left(&definition.limits);
+        let fuel_left = budget::fuel_left(self, definition);
         let active = step.calls().iter().filter(|call| call.status().is_active()).count();
         let cap = definition.limits.concurrent_calls.max(1) as usize;
         let mut checks = if fuel_left == 0 { 0 } else { cap.saturating_sub(active) };
+        let spent = run.totals().cost;
         let mut effects = vec![];
         for call in step.calls() {
-            match (call.status(), call.intent()) {
-                (CallStatus::Proposed, _) if checks > 0 => {
-                    // An intent is made only when the call can start at once: after a crash an
-                    // unsafe call that has one counts as begun.
-                    checks -= 1;
-                    effects.push(Effect::Check {
-                        call: call.id().clone(),
-                        function: call.function.clone(),
-                        arguments: call.arguments.clone(),
-                        fuel_left,
-                    });
-                }
-                (CallStatus::Intended, Some(intent)) => effects.push(Effect::Run {
+            if call.is_to_check(now) && checks > 0 {
+                // An intent is made only when the call can start at once: after a crash an
+                // unsafe call that has one counts as begun.
+                checks -= 1;
+                effects.push(Effect::Check {
+                    call: call.id().clone(),
+                    function: call.function.clone(),
+                    arguments: call.arguments.clone(),
+                    fuel_left,
+                    approval: call.approval().cloned(),
+                    spent,
+                });
+            }
+            if let (CallStatus::Intended, Some(intent)) = (call.status(), call.intent()) {
+                effects.push(Effect::Run {
                     call: call.id().clone(),
                     intent: intent.clone(),
                     arguments: call.arguments.clone(),
-                }),
-                _ => {}
+                    approval: call.approval().cloned(),
+                    answer: answer_of(call),
+                });
             }
         }
         effects
+    }
+
+    /// Whether the model is being asked for this step: a question for another one is to be dropped.
+    #[must_use]
+    pub fn is_asking(&self, step: StepId) -> bool {
+        let running =
+            self.run().filter(|run| run.status() == RunStatus::Running && run.stopping().is_none());
+        running
+            .and_then(|run| run.steps().last())
+            .is_some_and(|last| last.id() == step && last.is_asking())
+    }
+}
+
+fn answer_of(call: &Call) -> Option<Answer> {
+    let inquiry = call.inquiry()?;
+    Some(Answer { value: inquiry.answer.clone()?, state: inquiry.state })
+}
+
+impl Fallback {
+    /// Whether the first model has failed in this step as the rule says.
+    pub(crate) fn applies(&self, first: &ringfence_event::ModelName, step: &Step) -> bool {
+        let of_first = step.failures().iter().filter(|(model, _)| model == first);
+        let counted = of_first.filter(|(_, class)| self.on.contains(class));
+        let hopeless = counted.clone().any(|(_, class)| !class.is_passing());
+        hopeless || counted.count() >= self.after.max(1) as usize
     }
 }

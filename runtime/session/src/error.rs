@@ -1,6 +1,8 @@
 //! What can be wrong with a journal, and why a command is not taken.
 
-use ringfence_event::{RunId, SessionId, Stream};
+use ringfence_event::{CallId, RunId, SessionId, Stream};
+
+use crate::CallStatus;
 
 /// A journal that cannot be a session's. Nothing of it is used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +73,46 @@ pub enum Refused {
     Busy {
         /// Which.
         run: RunId,
+    },
+    /// So many inputs wait for their turn already.
+    #[error("{most} inputs wait for their turn: let some of them end first")]
+    QueueFull {
+        /// How many may wait.
+        most: usize,
+    },
+    /// There is no such call in the session.
+    #[error("there is no call {call}")]
+    NoSuchCall {
+        /// Which.
+        call: CallId,
+    },
+    /// An answer to a call that does not wait for it, or does not any more.
+    #[error("call {call} is {status}, not {wanted}: there is nothing to answer")]
+    NotWaiting {
+        /// Which.
+        call: CallId,
+        /// Where it stands.
+        status: CallStatus,
+        /// What the answer would be for.
+        wanted: CallStatus,
+    },
+    /// The person was shown something else than what the call waits for now.
+    #[error("call {call} waits for another answer than the one that was shown: look at it again")]
+    StaleAnswer {
+        /// Which.
+        call: CallId,
+    },
+    /// It is too late to answer.
+    #[error("the time to answer call {call} is over")]
+    Expired {
+        /// Which.
+        call: CallId,
+    },
+    /// The rules do not let a person say yes to more than the one call.
+    #[error("call {call} can be approved by itself only, not for the session: its rule says so")]
+    OneCallOnly {
+        /// Which.
+        call: CallId,
     },
     /// There is nothing to cancel.
     #[error("no run is under way")]

@@ -1,13 +1,29 @@
 //! The state of a session, and how each event changes it. Nothing else does.
 
-use std::{borrow::Borrow, sync::Arc};
+use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
 
 use ringfence_event::{
-    AgentName, Body, CallId, Digest, Event, FORMAT, Outcome, RunId, SessionId, StepId, Stream,
-    TenantId, Timestamp, UserId,
+    AgentName, ApprovalScope, Body, BudgetLevel, CallId, Compaction, Digest, Event, FORMAT, Intent,
+    Limit, Outcome, PlanItem, RunId, SessionId, StepId, Stream, TenantId, Timestamp, ToolName,
+    UserId,
 };
 
-use crate::{Call, Corrupt, Definition, Run, RunStatus, Step, error::Illegal};
+use crate::{Approval, Call, Corrupt, Definition, Run, RunStatus, Step, Totals, error::Illegal};
+
+/// The build of a tool that a session has used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// The component's digest.
+    pub component: Digest,
+    /// The digest of its definitions.
+    pub definitions: Digest,
+}
+
+impl Pin {
+    fn of(intent: &Intent) -> Self {
+        Self { component: intent.component, definitions: intent.definitions }
+    }
+}
 
 /// A session, folded from its events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +33,20 @@ pub struct Session {
     agent: Option<(AgentName, Digest)>,
     /// Behind `Arc`, so that a decision can be tried on a copy of the session.
     runs: Vec<Arc<Run>>,
+    /// How many of them, from the first on, have ended.
+    ended: usize,
+    /// What those spent.
+    past: Totals,
     closed_at: Option<Timestamp>,
+    plan: Arc<[PlanItem]>,
+    /// The beginning of the conversation in short, if it is told so.
+    compaction: Option<Arc<Compaction>>,
+    /// What people said yes to for the whole session, the last yes of each function.
+    standing: Vec<Arc<Approval>>,
+    /// The build of each tool that was used first: the session stays with it.
+    pins: BTreeMap<ToolName, Pin>,
+    /// The budgets of the session and above of which it was said that four fifths are spent.
+    warned: Vec<(BudgetLevel, Limit, Option<Timestamp>)>,
     seq: u64,
     at: Timestamp,
 }
@@ -26,8 +55,22 @@ impl Session {
     /// A session to which nothing happened yet.
     #[must_use]
     pub fn new(id: SessionId) -> Self {
-        let (runs, at) = (vec![], Timestamp(0));
-        Self { id, owner: None, agent: None, runs, closed_at: None, seq: 0, at }
+        Self {
+            id,
+            owner: None,
+            agent: None,
+            runs: vec![],
+            ended: 0,
+            past: Totals::default(),
+            closed_at: None,
+            plan: Arc::new([]),
+            compaction: None,
+            standing: vec![],
+            pins: BTreeMap::new(),
+            warned: vec![],
+            seq: 0,
+            at: Timestamp(0),
+        }
     }
 
     /// The session that these events tell of, from the first on.
@@ -100,16 +143,72 @@ impl Session {
         &self.runs
     }
 
-    /// The run that has not ended. There is one at most.
+    /// The run that is under way, or is the next to be: the first that has not ended.
     #[must_use]
     pub fn run(&self) -> Option<&Run> {
-        self.runs.last().map(Arc::as_ref).filter(|run| run.status().is_open())
+        self.runs.get(self.ended).map(Arc::as_ref)
     }
 
-    /// When to say [`Command::TimeUp`](crate::Command::TimeUp).
+    /// The runs that wait for their turn behind that one.
+    pub fn queued(&self) -> impl Iterator<Item = &Run> {
+        let behind = self.runs.get(self.ended + 1..).unwrap_or_default();
+        behind.iter().map(Arc::as_ref).filter(|run| run.status().is_open())
+    }
+
+    /// What all its runs spent, as far as anybody knows.
     #[must_use]
-    pub fn deadline(&self, definition: &Definition) -> Option<Timestamp> {
-        self.run()?.deadline(&definition.limits)
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.past;
+        if let Some(run) = self.run() {
+            totals.add(&run.totals());
+        }
+        totals
+    }
+
+    /// The plan that the agent keeps with the tool `plan`.
+    #[must_use]
+    pub fn plan(&self) -> &[PlanItem] {
+        &self.plan
+    }
+
+    /// The part of the conversation that is told in short.
+    #[must_use]
+    pub fn compaction(&self) -> Option<&Compaction> {
+        self.compaction.as_deref()
+    }
+
+    /// The build of a tool that the session has used, and stays with.
+    #[must_use]
+    pub fn pin(&self, tool: &ToolName) -> Option<Pin> {
+        self.pins.get(tool).copied()
+    }
+
+    /// When its last event was recorded.
+    #[must_use]
+    pub fn last_at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// When to say [`Command::Wake`](crate::Command::Wake).
+    #[must_use]
+    pub fn wake_at(&self, definition: &Definition) -> Option<Timestamp> {
+        let run = self.run()?;
+        [run.deadline(&definition.limits), run.timer()].into_iter().flatten().min()
+    }
+
+    /// The yes for all calls like this one, if somebody gave it.
+    pub(crate) fn standing(&self, hold: &ringfence_event::Hold) -> Option<&Arc<Approval>> {
+        let same = |yes: &&Arc<Approval>| yes.hold.binding.is_same_function(&hold.binding);
+        self.standing.iter().find(same)
+    }
+
+    pub(crate) fn was_warned(
+        &self,
+        level: BudgetLevel,
+        limit: Limit,
+        reopens: Option<Timestamp>,
+    ) -> bool {
+        self.warned.contains(&(level, limit, reopens))
     }
 
     /// The place of the event that one with this body would follow from.
@@ -122,7 +221,11 @@ impl Session {
             | Body::ModelRequested { .. }
             | Body::ModelCompleted { .. }
             | Body::ModelFailed { .. }
+            | Body::ConversationCompacted { .. }
+            | Body::RunRetryScheduled { .. }
             | Body::CallProposed { .. } => step_seq(),
+            // Whatever else is under way, it begins with what somebody said.
+            Body::MessageAdded { .. } => None,
             Body::CallFinished { call, .. } if run.is_some_and(|run| run.stopping().is_some()) => {
                 // A call that runs on ends by itself or is stopped; one that does not is ended.
                 let running = step
@@ -132,12 +235,19 @@ impl Session {
             }
             Body::CallInvalid { call, .. }
             | Body::CallDenied { call, .. }
+            | Body::CallHold { call, .. }
+            | Body::CallApproved { call, .. }
+            | Body::CallDeclined { call, .. }
+            | Body::InputAsked { call, .. }
+            | Body::InputAnswered { call, .. }
+            | Body::CallRetryScheduled { call, .. }
             | Body::CallIntended { call, .. }
             | Body::CallStarted { call }
             | Body::CallNote { call, .. }
             | Body::CallFinished { call, .. }
             | Body::CallOutcomeUnknown { call }
             | Body::CallReconciled { call, .. }
+            | Body::PlanUpdated { call, .. }
             | Body::MemoryWritten { call, .. } => step
                 .and_then(|step| step.calls().iter().find(|known| known.id() == call))
                 .map(|known| known.seq),
@@ -166,52 +276,87 @@ impl Session {
             }
             Body::MessageAdded { run, text } => self.queue(*run, text)?.seq = seq,
             Body::RunStarted { run } => {
-                let run = self.open(*run)?;
+                let run = self.under_way(*run)?;
                 run.start(at)?;
                 run.seq = seq;
             }
             Body::RunResumed { run } => {
                 let since = self.at;
-                let run = self.open(*run)?;
+                let run = self.under_way(*run)?;
                 run.resume(since, at)?;
                 run.seq = seq;
                 if let Some(step) = run.step_last_mut() {
                     step.seq = seq;
                 }
             }
-            Body::RunWaiting { run, calls } => {
-                let run = self.open(*run)?;
-                run.wait(calls, at)?;
+            Body::RunWaiting { run, on, calls } => {
+                let run = self.under_way(*run)?;
+                run.wait(*on, calls, at)?;
                 run.seq = seq;
             }
-            Body::RunStopping { run, limit } => {
-                let run = self.open(*run)?;
-                run.stop(*limit)?;
+            Body::RunRetryScheduled { run, step, attempt, at: retry } => {
+                let run = self.under_way(*run)?;
+                run.schedule(*step, *attempt, at, *retry)?;
+                run.step_mut(*step)?.seq = seq;
                 run.seq = seq;
             }
-            Body::RunCompleted { run } => self.open(*run)?.end(RunStatus::Completed, at)?,
-            Body::RunFailed { run, message } => self.open(*run)?.fail(message, at)?,
-            Body::RunCancelled { run } => self.open(*run)?.end(RunStatus::Cancelled, at)?,
-            Body::RunLimitReached { run, limit } => {
-                self.open(*run)?.end(RunStatus::LimitReached(*limit), at)?;
+            Body::RunStopping { run, limit, spent } => {
+                let run = self.under_way(*run)?;
+                run.stop(*limit, *spent)?;
+                run.seq = seq;
+            }
+            Body::RunCompleted { run } => {
+                self.end(*run, |run| run.end(RunStatus::Completed, at))?
+            }
+            Body::RunFailed { run, message } => self.end(*run, |run| run.fail(message, at))?,
+            Body::RunCancelled { run } => {
+                self.end(*run, |run| run.end(RunStatus::Cancelled, at))?
+            }
+            Body::RunLimitReached { run, limit, .. } => {
+                self.end(*run, |run| run.end(RunStatus::LimitReached(*limit), at))?;
+            }
+            Body::BudgetWarned { limit, spent } => {
+                if self.agent.is_none() {
+                    return Err(Illegal("the session was not created".into()));
+                }
+                if spent.level == BudgetLevel::Run {
+                    self.open_run()?.warn(spent.level, *limit)?;
+                } else {
+                    self.warned.push((spent.level, *limit, spent.reopens));
+                }
             }
             Body::StepStarted { step } => {
-                let run = self.open(step.run)?;
+                let run = self.under_way(step.run)?;
                 run.start_step(*step)?;
                 run.step_mut(*step)?.seq = seq;
             }
             Body::StepFinished { step } => {
-                let run = self.open(step.run)?;
+                let run = self.under_way(step.run)?;
                 run.finish_step(*step)?;
                 run.step_mut(*step)?.seq = seq;
                 run.seq = seq;
             }
-            Body::ModelRequested { step, .. } => self.step(*step, seq, Step::request)?,
-            Body::ModelCompleted { step, reply } => {
-                self.step(*step, seq, |step| step.complete(reply))?;
+            Body::ModelRequested { step, model, .. } => {
+                self.step(*step, seq, |step| step.request(model))?;
             }
-            Body::ModelFailed { step, message } => {
-                self.step(*step, seq, |step| step.fail(message))?;
+            Body::ModelCompleted { step, reply, cost } => {
+                self.step(*step, seq, |step| step.complete(reply, *cost))?;
+            }
+            Body::ModelFailed { step, failure, tokens, cost } => {
+                self.step(*step, seq, |step| step.fail(failure, *tokens, *cost))?;
+            }
+            Body::ConversationCompacted { run, compaction } => {
+                let last = self.compaction.as_ref().map(|compaction| compaction.through);
+                let run = self.under_way(*run)?;
+                let step = run.steps().last().map(|step| step.id());
+                let step = step.ok_or_else(|| Illegal("no step has begun".into()))?;
+                if compaction.through >= step || last.is_some_and(|last| compaction.through <= last)
+                {
+                    return Err(Illegal(format!("what is told in short ends before step {step}")));
+                }
+                let (tokens, cost) = (compaction.tokens, compaction.cost);
+                self.step(step, seq, |step| step.compacted(tokens, cost))?;
+                self.compaction = Some(Arc::new(compaction.as_ref().clone()));
             }
             Body::CallProposed { call, function, arguments } => {
                 let run = self.running()?;
@@ -226,31 +371,56 @@ impl Session {
             Body::CallDenied { call, denials } => {
                 self.ended(call, seq, |call| call.refuse(Outcome::Denied, denials))?;
             }
+            Body::CallHold { call, hold } => {
+                self.going_on()?;
+                self.moved(call, seq, |call| call.hold_for(hold))?;
+            }
+            Body::CallApproved { call, by, scope, reason } => {
+                let approval = self.moved(call, seq, |call| {
+                    call.approve(by.as_ref(), *scope, reason.as_deref())
+                })?;
+                if *scope == ApprovalScope::Session {
+                    let other = |yes: &Arc<Approval>| {
+                        !yes.hold.binding.is_same_function(&approval.hold.binding)
+                    };
+                    self.standing.retain(other);
+                    self.standing.push(approval);
+                }
+            }
+            Body::CallDeclined { call, by, reason } => {
+                self.ended(call, seq, |call| call.decline(by.as_ref(), reason.as_deref()))?;
+            }
+            Body::InputAsked { call, question, state, usage, .. } => {
+                self.moved(call, seq, |call| call.ask(question, *state, usage))?;
+            }
+            Body::InputAnswered { call, value, .. } => {
+                self.moved(call, seq, |call| call.answer(value.as_ref()))?;
+            }
+            Body::CallRetryScheduled { call, attempt, at: retry, result } => {
+                self.moved(call, seq, |call| call.schedule(*attempt, at, *retry, result))?;
+            }
             Body::CallIntended { call, intent } => {
                 self.going_on()?;
-                self.call(call, |call| {
-                    call.intend(intent)?;
-                    call.seq = seq;
-                    Ok(())
-                })?;
+                self.moved(call, seq, |call| call.intend(intent))?;
+                self.pins.entry(intent.tool.clone()).or_insert_with(|| Pin::of(intent));
             }
             Body::CallStarted { call } => {
                 self.going_on()?;
-                self.call(call, |call| {
-                    call.start()?;
-                    call.seq = seq;
-                    Ok(())
-                })?;
+                self.moved(call, seq, Call::start)?;
             }
             Body::CallNote { call, .. } | Body::MemoryWritten { call, .. } => {
                 self.call(call, |call| call.note())?;
+            }
+            Body::PlanUpdated { call, plan } => {
+                self.call(call, |call| call.note())?;
+                self.plan = plan.as_slice().into();
             }
             Body::CallFinished { call, result } => {
                 self.ended(call, seq, |call| call.finish(result))?;
             }
             Body::CallOutcomeUnknown { call } => self.ended(call, seq, Call::lose)?,
-            Body::CallReconciled { call, result } => {
-                self.ended(call, seq, |call| call.reconcile(result))?;
+            Body::CallReconciled { call, result, .. } => {
+                self.ended(call, seq, |call| call.reconcile(result.as_deref()))?;
             }
             Body::RunQueued { .. }
             | Body::ToolAdded { .. }
@@ -274,27 +444,43 @@ impl Session {
     }
 
     fn queue(&mut self, id: RunId, text: &str) -> Result<&mut Run, Illegal> {
-        self.between_runs()?;
+        if self.agent.is_none() {
+            return Err(Illegal("the session was not created".into()));
+        }
         let next = self.runs.last().map_or(1, |run| run.id().0 + 1);
         if id.0 != next {
             return Err(Illegal(format!("the next run is r{next}")));
         }
         self.runs.push(Arc::new(Run::queued(id, text)));
-        self.open(id)
+        let run = self.runs.last_mut().map(Arc::make_mut);
+        run.ok_or_else(|| Illegal("no run is under way".into()))
     }
 
-    /// The run that has not ended, which must be this one.
-    fn open(&mut self, id: RunId) -> Result<&mut Run, Illegal> {
+    /// The run that is under way, which must be this one.
+    fn under_way(&mut self, id: RunId) -> Result<&mut Run, Illegal> {
         let run = self.open_run()?;
         if run.id() == id { Ok(run) } else { Err(run.illegal()) }
     }
 
     fn open_run(&mut self) -> Result<&mut Run, Illegal> {
-        if self.run().is_none() {
-            return Err(Illegal("no run is under way".into()));
-        }
-        let run = self.runs.last_mut().map(Arc::make_mut);
+        let run = self.runs.get_mut(self.ended).map(Arc::make_mut);
         run.ok_or_else(|| Illegal("no run is under way".into()))
+    }
+
+    /// The end of a run, of one that waits for its turn too.
+    fn end(
+        &mut self,
+        id: RunId,
+        end: impl FnOnce(&mut Run) -> Result<(), Illegal>,
+    ) -> Result<(), Illegal> {
+        let open = self.runs.iter_mut().skip(self.ended).find(|run| run.id() == id);
+        let run = open.map(Arc::make_mut);
+        end(run.ok_or_else(|| Illegal(format!("run {id} is not open")))?)?;
+        while let Some(run) = self.runs.get(self.ended).filter(|run| !run.status().is_open()) {
+            self.past.add(&run.totals());
+            self.ended += 1;
+        }
+        Ok(())
     }
 
     /// The run that has not ended, which must not wait for a person.
@@ -316,7 +502,7 @@ impl Session {
         change: impl FnOnce(&mut Step) -> Result<(), Illegal>,
     ) -> Result<(), Illegal> {
         self.going_on()?;
-        let step = self.open(id.run)?.step_mut(id)?;
+        let step = self.under_way(id.run)?.step_mut(id)?;
         change(step)?;
         step.seq = seq;
         Ok(())
@@ -330,6 +516,19 @@ impl Session {
         change(self.open_run()?.call_mut(id)?)
     }
 
+    /// A change of a call after which it goes on.
+    fn moved<T>(
+        &mut self,
+        id: &CallId,
+        seq: u64,
+        change: impl FnOnce(&mut Call) -> Result<T, Illegal>,
+    ) -> Result<T, Illegal> {
+        let call = self.open_run()?.call_mut(id)?;
+        let changed = change(call)?;
+        call.seq = seq;
+        Ok(changed)
+    }
+
     /// A change that may have been the last that the step waited for.
     fn ended(
         &mut self,
@@ -337,11 +536,7 @@ impl Session {
         seq: u64,
         change: impl FnOnce(&mut Call) -> Result<(), Illegal>,
     ) -> Result<(), Illegal> {
-        self.call(id, |call| {
-            change(call)?;
-            call.seq = seq;
-            Ok(())
-        })?;
+        self.moved(id, seq, change)?;
         if let Some(step) = self.open_run()?.step_last_mut() {
             step.seq = seq;
         }

@@ -2,41 +2,129 @@
 
 use std::collections::HashSet;
 
-use ringfence_event::{Message, ModelRequest, Parameters, ProposedCall};
+use ringfence_event::{Limit, Message, ModelRequest, Parameters, ProposedCall, StepId};
 
-use crate::{Definition, Session, Step, result_text};
+use crate::{
+    Call, Definition, ModelChoice, Run, RunStatus, Session, Step, budget, compact::estimate,
+    result_text,
+};
+
+/// Which part of the conversation.
+#[derive(Clone, Copy)]
+pub(crate) enum Part {
+    /// All that the model sees of it.
+    All,
+    /// Up to the end of this step.
+    Through(StepId),
+}
 
 impl Session {
     /// What the model is asked next. The same in every process that folded the same events.
     #[must_use]
     pub fn request(&self, definition: &Definition) -> ModelRequest {
-        let spent = self.run().map_or(0, |run| run.tokens().total());
-        let left = definition.limits.tokens.saturating_sub(spent);
-        let own = definition.parameters;
+        if let Some(through) = self.compaction_due(definition) {
+            return self.summary_request(definition, through);
+        }
+        let choice = self.model_choice(definition);
+        let messages = self.messages();
+        let parameters = self.parameters(definition, choice, &messages);
         ModelRequest {
-            model: definition.model.clone(),
+            model: choice.name.clone(),
             instructions: definition.instructions.clone(),
             functions: definition.functions.clone(),
-            messages: self.messages(),
-            // Only ever lowered: a number where the definition has none could be above what the
-            // model takes.
-            parameters: Parameters { output_tokens: own.output_tokens.map(|own| own.min(left)) },
+            messages,
+            parameters,
         }
     }
 
-    /// The conversation so far. Each call that a model proposed has exactly one result, right
-    /// behind the message that proposed it and in the order of proposal.
+    /// The model that is asked next: the agent's, or the other one once that has failed as often as
+    /// the rule says.
+    pub(crate) fn model_choice<'d>(&self, definition: &'d Definition) -> &'d ModelChoice {
+        let step = self.run().and_then(|run| run.steps().last());
+        match (&definition.fallback, step) {
+            (Some(fallback), Some(step)) if fallback.applies(&definition.model.name, step) => {
+                &fallback.model
+            }
+            _ => &definition.model,
+        }
+    }
+
+    /// Its reply is to fit into what the run and the session have left of tokens and money.
+    fn parameters(
+        &self,
+        definition: &Definition,
+        choice: &ModelChoice,
+        messages: &[Message],
+    ) -> Parameters {
+        let own = choice.parameters;
+        let left = |limit| budget::left(self, definition, limit);
+        let mut most = left(Limit::Tokens);
+        if let Some(price) = &choice.price
+            && price.output.nanos() > 0
+        {
+            let input =
+                ringfence_event::TokenUsage { input: estimate(messages), ..Default::default() };
+            let money = left(Limit::Money).saturating_sub(price.of(input).nanos());
+            let each = price.output.nanos();
+            let affordable = u128::from(money) * 1_000_000 / u128::from(each);
+            most = most.min(u64::try_from(affordable).unwrap_or(u64::MAX));
+        }
+        let output_tokens = match own.output_tokens {
+            Some(own) => Some(own.min(most).max(1)),
+            // A number where the operator set none could be above what the model takes; a small one
+            // is not.
+            None => (most < SMALL_REPLY).then_some(most.max(1)),
+        };
+        Parameters { output_tokens }
+    }
+
+    /// The conversation as the model sees it. Each call that a model proposed has exactly one
+    /// result, right behind the message that proposed it and in the order of proposal. Where it was
+    /// told in short, the summary stands in the place of its beginning.
     #[must_use]
     pub fn messages(&self) -> Vec<Message> {
+        self.messages_of(Part::All)
+    }
+
+    pub(crate) fn messages_of(&self, part: Part) -> Vec<Message> {
         let mut messages = vec![];
         let mut ids = CallIds::default();
+        let (done, summary) = self.summary().unzip();
+        let current = self.run().map(Run::id);
+        messages.extend(summary);
         for run in self.runs() {
-            messages.push(Message::User { text: run.input().to_owned() });
-            run.steps().iter().for_each(|step| push_step(&mut messages, &mut ids, step));
+            let last = StepId { run: run.id(), step: u32::MAX };
+            let is_told = done.is_some_and(|done| run.id() < done.run || last <= done);
+            let is_wanted = match part {
+                Part::All => true,
+                Part::Through(through) => run.id() <= through.run,
+            };
+            // What the run under way was asked is never told in short only.
+            let is_task = matches!(part, Part::All) && current == Some(run.id());
+            let was_told = done.is_some_and(|done| run.id() == done.run);
+            if !is_wanted || is_told || run.status() == RunStatus::Queued {
+                continue;
+            }
+            if !was_told || is_task {
+                messages.push(Message::User { text: run.input().to_owned() });
+            }
+            for step in run.steps() {
+                let told = done.is_some_and(|done| step.id() <= done);
+                let wanted = match part {
+                    Part::All => true,
+                    Part::Through(through) => step.id() <= through,
+                };
+                if wanted && !told {
+                    push_step(&mut messages, &mut ids, step);
+                }
+            }
         }
         messages
     }
 }
+
+/// A reply of so many tokens every model can give.
+const SMALL_REPLY: u64 = 4_096;
 
 fn push_step(messages: &mut Vec<Message>, ids: &mut CallIds, step: &Step) {
     let Some(reply) = step.reply() else { return };
@@ -53,12 +141,21 @@ fn push_step(messages: &mut Vec<Message>, ids: &mut CallIds, step: &Step) {
             id: id.clone(),
             function: proposal.function.clone(),
             outcome: result.outcome.as_str().to_owned(),
-            text: result_text(result),
+            text: text_of(call, result),
         });
         calls.push(ProposedCall { id, ..proposal.clone() });
     }
     messages.push(Message::Assistant { text: reply.text.clone(), calls });
     messages.extend(results);
+}
+
+/// What the model reads of a call, with the words of the person who let it run.
+fn text_of(call: &Call, result: &ringfence_event::CallResult) -> String {
+    let text = result_text(result);
+    match call.approval().and_then(|approval| approval.reason.as_ref()) {
+        None => text,
+        Some(reason) => crate::render::with_approval(&text, reason),
+    }
 }
 
 /// The ids of proposed calls as they are sent back: a model's own, unless it gave none or one that

@@ -4,26 +4,20 @@
 //!
 //! ```
 //! use ringfence_event::{Body, Digest, Event, FORMAT, SessionId, Stream, TenantId, Timestamp, UserId};
-//! use ringfence_session::{Command, Definition, Effect, RunLimits, Session};
+//! use ringfence_session::{Busy, Command, Definition, Effect, Session};
 //!
-//! let definition = Definition {
-//!     name: "coder".parse()?,
-//!     digest: Digest::of(b"agent.toml"),
-//!     instructions: "Be brief.".into(),
-//!     functions: vec![],
-//!     model: "main".parse()?,
-//!     parameters: Default::default(),
-//!     limits: RunLimits::DEFAULT,
-//! };
+//! let mut definition =
+//!     Definition::of("coder".parse()?, Digest::of(b"agent.toml"), "main".parse()?);
+//! definition.instructions = "Be brief.".into();
 //! let id = SessionId::from_random([7; 16]);
 //! let mut session = Session::new(id.clone());
 //!
 //! // The driver's part: what is decided is made durable, then applied.
 //! for command in [
 //!     Command::Create { agent: definition.name.clone(), agent_digest: definition.digest },
-//!     Command::Input { text: "hello".into() },
+//!     Command::Input { text: "hello".into(), busy: Busy::Reject },
 //! ] {
-//!     for decided in session.decide(&definition, command)? {
+//!     for decided in session.decide(&definition, Timestamp(0), command)? {
 //!         session.apply(&Event {
 //!             format: FORMAT,
 //!             tenant: TenantId::local(),
@@ -37,15 +31,17 @@
 //!         })?;
 //!     }
 //! }
-//! assert!(matches!(session.pending(&definition)[..], [Effect::AskModel { .. }]));
+//! assert!(matches!(session.pending(&definition, Timestamp(0))[..], [Effect::AskModel { .. }]));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 #![forbid(unsafe_code)]
 
 mod advance;
+mod budget;
 mod call;
 mod command;
+mod compact;
 mod decide;
 mod definition;
 mod effect;
@@ -53,15 +49,17 @@ mod error;
 mod fold;
 mod history;
 mod render;
+mod retry;
 mod run;
 mod step;
 
-pub use call::{Call, CallStatus};
-pub use command::{Command, Decided, MemoryChange};
-pub use definition::{Definition, RunLimits};
-pub use effect::Effect;
+pub use call::{Approval, Call, CallStatus, Inquiry};
+pub use command::{Busy, Command, Decided, MemoryChange};
+pub use decide::hold_id;
+pub use definition::{Definition, Fallback, ModelChoice, RunLimits};
+pub use effect::{Answer, Effect};
 pub use error::{Corrupt, Refused};
-pub use fold::Session;
+pub use fold::{Pin, Session};
 pub use render::result_text;
-pub use run::{Ending, Run, RunStatus};
+pub use run::{Ending, Run, RunStatus, Totals};
 pub use step::Step;

@@ -4,7 +4,8 @@
 use std::fmt::Write as _;
 
 use ringfence_event::{
-    CallResult, Content, Denial, Failure, FailureKind, Outcome, Output, neutralise, neutralise_line,
+    CallResult, Content, Denial, Failure, FailureKind, Outcome, Output, UserId, neutralise,
+    neutralise_line,
 };
 
 /// Begins each line that is the host's. Broken up wherever a tool writes it.
@@ -28,6 +29,10 @@ pub fn result_text(result: &CallResult) -> String {
             format!("{HOST} not started, mend the arguments: {}", guest(&failure_text(failure)))
         }
         Outcome::Denied => format!("{HOST} refused, nothing was started"),
+        Outcome::Declined { by, reason } => declined(by.as_ref(), reason.as_deref()),
+        Outcome::NeedsInput { question } => {
+            format!("{HOST} the tool asks: {}", guest(&question.message))
+        }
         Outcome::LimitReached { limit } => {
             format!("{HOST} ended without a result: the limit of {limit} is reached")
         }
@@ -51,6 +56,24 @@ pub fn result_text(result: &CallResult) -> String {
         push_host_line(&mut text, &format!("and {more} more denials"));
     }
     text
+}
+
+/// The same, behind it what the person said who let the call run.
+pub(crate) fn with_approval(text: &str, reason: &str) -> String {
+    let mut text = text.to_owned();
+    push_host_line(&mut text, &format!("a person let this run, and said: {}", person(reason)));
+    text
+}
+
+fn declined(by: Option<&UserId>, reason: Option<&str>) -> String {
+    let who = if by.is_some() { "a person said no" } else { "not started" };
+    let why = reason.map(|reason| format!(": {}", person(reason))).unwrap_or_default();
+    format!("{HOST} {who}, nothing was started{why}")
+}
+
+/// A person's words: nothing hidden in them, on one line.
+fn person(words: &str) -> String {
+    guest(&neutralise_line(words))
 }
 
 fn push_denial(text: &mut String, denial: &Denial) {

@@ -2,7 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use ringfence_event::{CallId, Limit, RunId, StepId, Timestamp, TokenUsage, Usage};
+use ringfence_event::{
+    BudgetLevel, CallId, Limit, Money, RunId, Spent, StepId, Timestamp, TokenUsage, Usage, Wait,
+};
 
 use crate::{Call, CallStatus, RunLimits, Step, error::Illegal};
 
@@ -13,8 +15,8 @@ pub enum RunStatus {
     Queued,
     /// Under way.
     Running,
-    /// Waits for a person to reconcile the calls whose outcome is unknown.
-    Waiting,
+    /// Nothing of it is under way until a person answers, or until something is tried again.
+    Waiting(Wait),
     /// Reached its final answer.
     Completed,
     /// Could not go on.
@@ -32,7 +34,7 @@ impl RunStatus {
         match self {
             Self::Queued => "queued",
             Self::Running => "running",
-            Self::Waiting => "waiting",
+            Self::Waiting(_) => "waiting",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
@@ -43,7 +45,13 @@ impl RunStatus {
     /// Whether it has not ended.
     #[must_use]
     pub fn is_open(self) -> bool {
-        matches!(self, Self::Queued | Self::Running | Self::Waiting)
+        matches!(self, Self::Queued | Self::Running | Self::Waiting(_))
+    }
+
+    /// Whether it waits for a person.
+    #[must_use]
+    pub fn is_waiting_for_somebody(self) -> bool {
+        matches!(self, Self::Waiting(Wait::Approval | Wait::Input | Wait::Reconcile))
     }
 }
 
@@ -51,7 +59,7 @@ impl fmt::Display for RunStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LimitReached(limit) => write!(f, "limit-reached{{{limit}}}"),
-            Self::Waiting => f.write_str("waiting{reconcile}"),
+            Self::Waiting(wait) => write!(f, "waiting{{{}}}", wait.as_str()),
             other => f.write_str(other.as_str()),
         }
     }
@@ -62,8 +70,39 @@ impl fmt::Display for RunStatus {
 pub enum Ending {
     /// Somebody cancelled it.
     Cancelled,
-    /// It spent a limit.
-    LimitReached(Limit),
+    /// It spent a limit: which, and by how much if that is known.
+    LimitReached(Limit, Option<Spent>),
+}
+
+/// What is counted over several steps or runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Calls proposed, refused ones included.
+    pub calls: u64,
+    /// Tokens read and written by models.
+    pub tokens: TokenUsage,
+    /// What they cost.
+    pub cost: Money,
+    /// Units of fuel, those of tries included whose outcome nobody knows.
+    pub fuel: u64,
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.calls = self.calls.saturating_add(other.calls);
+        self.tokens.add(other.tokens);
+        self.cost = self.cost.plus(other.cost);
+        self.fuel = self.fuel.saturating_add(other.fuel);
+    }
+
+    fn of(step: &Step) -> Self {
+        Self {
+            calls: step.calls().len() as u64,
+            tokens: step.tokens(),
+            cost: step.cost(),
+            fuel: step.calls().iter().fold(0, |sum, call| sum.saturating_add(call.fuel_spent())),
+        }
+    }
 }
 
 /// One run, as the journal tells it.
@@ -74,13 +113,20 @@ pub struct Run {
     status: RunStatus,
     stopping: Option<Ending>,
     failure: Option<String>,
-    steps: Vec<Step>,
+    /// Behind `Arc`, so that a decision can be tried on a copy of the run.
+    steps: Vec<Arc<Step>>,
+    /// Of all steps but the last.
+    past: Totals,
     started: Option<Timestamp>,
     ended: Option<Timestamp>,
-    /// Since when nothing goes on, while a person is waited for.
+    /// Since when nothing goes on.
     paused: Option<Timestamp>,
     /// How long nothing went on, in milliseconds.
     paused_ms: u64,
+    /// When the model is asked again.
+    retry_at: Option<Timestamp>,
+    /// The budgets of which it was said that four fifths are spent.
+    warned: Vec<(BudgetLevel, Limit)>,
     /// How often the host died in the current step.
     pub(crate) resumed: u32,
     /// The place of the last event that the run's next one follows from.
@@ -96,10 +142,13 @@ impl Run {
             stopping: None,
             failure: None,
             steps: vec![],
+            past: Totals::default(),
             started: None,
             ended: None,
             paused: None,
             paused_ms: 0,
+            retry_at: None,
+            warned: vec![],
             resumed: 0,
             seq: 0,
         }
@@ -137,13 +186,18 @@ impl Run {
 
     /// Its steps so far.
     #[must_use]
-    pub fn steps(&self) -> &[Step] {
+    pub fn steps(&self) -> &[Arc<Step>] {
         &self.steps
     }
 
     /// All calls of all steps, in the order of proposal.
     pub fn calls(&self) -> impl Iterator<Item = &Call> {
-        self.steps.iter().flat_map(Step::calls)
+        self.steps.iter().flat_map(|step| step.calls())
+    }
+
+    /// The calls of the current step: earlier ones have all ended.
+    pub(crate) fn current(&self) -> &[Call] {
+        self.steps.last().map_or(&[], |step| step.calls())
     }
 
     /// The final answer, once the run is completed.
@@ -153,12 +207,20 @@ impl Run {
         (self.status == RunStatus::Completed).then_some(&reply.text)
     }
 
+    /// What it spent so far, as far as anybody knows.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.past;
+        if let Some(step) = self.steps.last() {
+            totals.add(&Totals::of(step));
+        }
+        totals
+    }
+
     /// Tokens over all its steps.
     #[must_use]
     pub fn tokens(&self) -> TokenUsage {
-        let mut tokens = TokenUsage::default();
-        self.steps.iter().filter_map(Step::reply).for_each(|reply| tokens.add(reply.tokens));
-        tokens
+        self.totals().tokens
     }
 
     /// What its calls cost together, as far as anybody knows.
@@ -181,7 +243,7 @@ impl Run {
         self.ended
     }
 
-    /// When its time is up; nothing while it waits for a person or once it is ended or ending.
+    /// When its time is up; nothing while it waits or once it is ended or ending.
     pub(crate) fn deadline(&self, limits: &RunLimits) -> Option<Timestamp> {
         if self.status != RunStatus::Running || self.stopping.is_some() {
             return None;
@@ -190,23 +252,45 @@ impl Run {
         self.started.map(|at| Timestamp(at.0.saturating_add(granted)))
     }
 
-    pub(crate) fn fuel_spent(&self) -> u64 {
-        self.calls().fold(0, |sum, call| sum.saturating_add(call.fuel_spent()))
+    /// When something of it is to be looked at again although nobody says anything.
+    pub(crate) fn timer(&self) -> Option<Timestamp> {
+        if self.stopping.is_some() {
+            return None;
+        }
+        let model = self.retry_at.filter(|_| self.status == RunStatus::Waiting(Wait::Retry));
+        let of_call = |call: &Call| call.retry_at().or(call.hold().and_then(|hold| hold.expires));
+        self.current().iter().filter_map(of_call).chain(model).min()
+    }
+
+    /// Whether a run that waits has something to do again.
+    pub(crate) fn is_actionable(&self, now: Timestamp) -> bool {
+        if let Some(at) = self.retry_at {
+            return at <= now;
+        }
+        let calls = self.current();
+        let is_waiting = |call: &Call| {
+            matches!(call.status(), CallStatus::Waiting(_) | CallStatus::OutcomeUnknown)
+        };
+        calls.iter().any(|call| call.is_to_check(now)) || !calls.iter().any(is_waiting)
     }
 
     pub(crate) fn fuel_reserved(&self) -> u64 {
-        self.calls().fold(0, |sum, call| sum.saturating_add(call.fuel_reserved()))
-    }
-
-    /// What no call has spent or reserved.
-    pub(crate) fn fuel_left(&self, limits: &RunLimits) -> u64 {
-        limits.fuel.saturating_sub(self.fuel_spent()).saturating_sub(self.fuel_reserved())
+        self.current().iter().fold(0, |sum, call| sum.saturating_add(call.fuel_reserved()))
     }
 
     /// Calls that wait to be reconciled.
-    pub(crate) fn unknown(&self) -> Vec<CallId> {
-        let unknown = self.calls().filter(|call| call.status() == CallStatus::OutcomeUnknown);
-        unknown.map(|call| call.id().clone()).collect()
+    pub(crate) fn unknown(&self) -> impl Iterator<Item = &Call> {
+        self.current().iter().filter(|call| call.status() == CallStatus::OutcomeUnknown)
+    }
+
+    pub(crate) fn was_warned(&self, level: BudgetLevel, limit: Limit) -> bool {
+        self.warned.contains(&(level, limit))
+    }
+
+    pub(crate) fn warn(&mut self, level: BudgetLevel, limit: Limit) -> Result<(), Illegal> {
+        self.expect(self.status.is_open() && !self.was_warned(level, limit))?;
+        self.warned.push((level, limit));
+        Ok(())
     }
 
     pub(crate) fn illegal(&self) -> Illegal {
@@ -227,32 +311,64 @@ impl Run {
 
     /// `since`: when the last event before this one was recorded.
     pub(crate) fn resume(&mut self, since: Timestamp, at: Timestamp) -> Result<(), Illegal> {
-        let waits = self.status == RunStatus::Waiting && self.unknown().is_empty();
-        let ready = self.status == RunStatus::Running && self.unknown().is_empty();
-        self.expect((waits || ready) && self.stopping.is_none())?;
-        if let Some(step) = self.steps.last_mut() {
+        let waits = matches!(self.status, RunStatus::Waiting(_));
+        self.expect((waits || self.status == RunStatus::Running) && self.stopping.is_none())?;
+        if let Some(step) = self.step_last_mut() {
             step.resume()?;
         }
-        if ready {
+        if !waits {
             self.resumed += 1;
         }
-        let since = self.paused.take().unwrap_or(since);
-        self.paused_ms = self.paused_ms.saturating_add(at.0.saturating_sub(since.0));
+        self.unpause(since, at);
         self.status = RunStatus::Running;
+        self.retry_at = None;
         Ok(())
     }
 
-    pub(crate) fn wait(&mut self, calls: &[CallId], at: Timestamp) -> Result<(), Illegal> {
-        let told = !calls.is_empty() && self.unknown() == calls;
-        self.expect(self.status == RunStatus::Running && self.stopping.is_none() && told)?;
-        self.status = RunStatus::Waiting;
+    fn unpause(&mut self, since: Timestamp, at: Timestamp) {
+        let since = self.paused.take().unwrap_or(since);
+        self.paused_ms = self.paused_ms.saturating_add(at.0.saturating_sub(since.0));
+    }
+
+    pub(crate) fn wait(
+        &mut self,
+        on: Wait,
+        calls: &[CallId],
+        at: Timestamp,
+    ) -> Result<(), Illegal> {
+        let known = calls.iter().all(|id| self.current().iter().any(|call| call.id() == id));
+        let idle = !self.current().iter().any(|call| call.status().is_active());
+        let runs = self.status == RunStatus::Running && self.stopping.is_none();
+        self.expect(runs && idle && known && !calls.is_empty())?;
+        self.status = RunStatus::Waiting(on);
         self.paused = Some(at);
         Ok(())
     }
 
-    pub(crate) fn stop(&mut self, limit: Option<Limit>) -> Result<(), Illegal> {
+    /// The model is asked again at this time.
+    pub(crate) fn schedule(
+        &mut self,
+        step: StepId,
+        attempt: u32,
+        since: Timestamp,
+        at: Timestamp,
+    ) -> Result<(), Illegal> {
+        self.expect(self.status == RunStatus::Running && self.stopping.is_none())?;
+        self.step_mut(step)?.schedule(attempt, since, at)?;
+        self.status = RunStatus::Waiting(Wait::Retry);
+        self.paused = Some(since);
+        self.retry_at = Some(at);
+        Ok(())
+    }
+
+    pub(crate) fn stop(
+        &mut self,
+        limit: Option<Limit>,
+        spent: Option<Spent>,
+    ) -> Result<(), Illegal> {
         self.expect(self.status.is_open() && self.stopping.is_none())?;
-        self.stopping = Some(limit.map_or(Ending::Cancelled, Ending::LimitReached));
+        self.stopping =
+            Some(limit.map_or(Ending::Cancelled, |limit| Ending::LimitReached(limit, spent)));
         Ok(())
     }
 
@@ -260,15 +376,15 @@ impl Run {
         let answered = self.steps.last().is_some_and(|step| {
             step.is_finished() && step.reply().is_some_and(|reply| reply.calls.is_empty())
         });
-        let all_ended = self.calls().all(|call| !call.status().is_open())
+        let all_ended = self.current().iter().all(|call| !call.status().is_open())
             && self.steps.last().is_none_or(|step| step.unrecorded().is_none());
         let told = match status {
             RunStatus::Completed => answered && self.stopping.is_none(),
             RunStatus::Failed => self.stopping.is_none(),
             RunStatus::Cancelled => self.stopping.is_none_or(|ending| ending == Ending::Cancelled),
-            RunStatus::LimitReached(limit) => {
-                self.stopping.is_none_or(|ending| ending == Ending::LimitReached(limit))
-            }
+            RunStatus::LimitReached(limit) => self.stopping.is_none_or(
+                |ending| matches!(ending, Ending::LimitReached(stopped, _) if stopped == limit),
+            ),
             _ => false,
         };
         self.expect(self.status.is_open() && all_ended && told)?;
@@ -295,7 +411,8 @@ impl Run {
                 && id == StepId { run: self.id, step: next },
         )?;
         self.resumed = 0;
-        self.steps.push(Step::started(id));
+        self.past = self.totals();
+        self.steps.push(Arc::new(Step::started(id)));
         Ok(())
     }
 
@@ -306,7 +423,7 @@ impl Run {
     /// The current step, which must be this one.
     pub(crate) fn step_mut(&mut self, id: StepId) -> Result<&mut Step, Illegal> {
         let illegal = self.illegal();
-        match self.steps.last_mut() {
+        match self.step_last_mut() {
             Some(step) if step.id() == id => Ok(step),
             Some(step) => Err(Illegal(format!("the current step is {}", step.id()))),
             None => Err(illegal),
@@ -316,11 +433,11 @@ impl Run {
     /// A call of the current step.
     pub(crate) fn call_mut(&mut self, id: &CallId) -> Result<&mut Call, Illegal> {
         let absent = Illegal(format!("run {} has no call {id} in its current step", self.id));
-        let step = self.steps.last_mut().filter(|step| !step.is_finished());
+        let step = self.step_last_mut().filter(|step| !step.is_finished());
         step.and_then(|step| step.calls.iter_mut().find(|call| call.id() == id)).ok_or(absent)
     }
 
     pub(crate) fn step_last_mut(&mut self) -> Option<&mut Step> {
-        self.steps.last_mut()
+        self.steps.last_mut().map(Arc::make_mut)
     }
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use ringfence_event::{CallId, ModelReply, StepId};
+use ringfence_event::{
+    CallId, ModelFailure, ModelFailureClass, ModelName, ModelReply, Money, StepId, Timestamp,
+    TokenUsage,
+};
 
 use crate::{Call, error::Illegal};
 
@@ -11,9 +14,9 @@ enum Phase {
     /// The model is to be asked.
     Started,
     /// The model was asked.
-    Requested,
+    Requested(ModelName),
     /// It did not reply.
-    Failed(String),
+    Failed(Arc<ModelFailure>),
     /// It replied, and the calls run.
     Replied(Arc<ModelReply>),
     /// The calls all have their outcome.
@@ -26,13 +29,30 @@ pub struct Step {
     id: StepId,
     phase: Phase,
     pub(crate) calls: Vec<Call>,
+    /// Which models failed so far, and how; those that were asked for a summary too.
+    failures: Vec<(ModelName, ModelFailureClass)>,
+    /// How often a model was asked again, and how long was waited for that together.
+    retries: u32,
+    waited_ms: u64,
+    tokens: TokenUsage,
+    cost: Money,
     /// The place of the last event that the step's next one follows from.
     pub(crate) seq: u64,
 }
 
 impl Step {
     pub(crate) fn started(id: StepId) -> Self {
-        Self { id, phase: Phase::Started, calls: vec![], seq: 0 }
+        Self {
+            id,
+            phase: Phase::Started,
+            calls: vec![],
+            failures: vec![],
+            retries: 0,
+            waited_ms: 0,
+            tokens: TokenUsage::default(),
+            cost: Money::ZERO,
+            seq: 0,
+        }
     }
 
     /// Its id.
@@ -52,9 +72,9 @@ impl Step {
 
     /// Why the model did not reply.
     #[must_use]
-    pub fn failure(&self) -> Option<&str> {
+    pub fn failure(&self) -> Option<&ModelFailure> {
         match &self.phase {
-            Phase::Failed(message) => Some(message),
+            Phase::Failed(failure) => Some(failure),
             _ => None,
         }
     }
@@ -65,10 +85,22 @@ impl Step {
         &self.calls
     }
 
+    /// Tokens over all that was asked in it.
+    #[must_use]
+    pub fn tokens(&self) -> TokenUsage {
+        self.tokens
+    }
+
+    /// What those cost, as far as their models have a price.
+    #[must_use]
+    pub fn cost(&self) -> Money {
+        self.cost
+    }
+
     /// Whether the model's reply is what it waits for.
     #[must_use]
     pub fn is_asking(&self) -> bool {
-        matches!(self.phase, Phase::Started | Phase::Requested)
+        matches!(self.phase, Phase::Started | Phase::Requested(_))
     }
 
     /// Whether all is done.
@@ -77,10 +109,27 @@ impl Step {
         matches!(self.phase, Phase::Finished(_))
     }
 
+    /// The models that failed in it, and how.
+    pub(crate) fn failures(&self) -> &[(ModelName, ModelFailureClass)] {
+        &self.failures
+    }
+
+    pub(crate) fn retries(&self) -> (u32, u64) {
+        (self.retries, self.waited_ms)
+    }
+
+    /// The model that was asked and has not replied.
+    pub(crate) fn asked(&self) -> Option<&ModelName> {
+        match &self.phase {
+            Phase::Requested(model) => Some(model),
+            _ => None,
+        }
+    }
+
     pub(crate) fn illegal(&self) -> Illegal {
         let phase = match self.phase {
             Phase::Started => "waits for its request",
-            Phase::Requested => "waits for the model",
+            Phase::Requested(_) => "waits for the model",
             Phase::Failed(_) => "has no reply",
             Phase::Replied(_) => "has its reply",
             Phase::Finished(_) => "is finished",
@@ -88,33 +137,83 @@ impl Step {
         Illegal(format!("step {} {phase}", self.id))
     }
 
-    pub(crate) fn request(&mut self) -> Result<(), Illegal> {
+    pub(crate) fn request(&mut self, model: &ModelName) -> Result<(), Illegal> {
         if self.phase != Phase::Started {
             return Err(self.illegal());
         }
-        self.phase = Phase::Requested;
+        self.phase = Phase::Requested(model.clone());
         Ok(())
     }
 
-    pub(crate) fn complete(&mut self, reply: &ModelReply) -> Result<(), Illegal> {
-        if self.phase != Phase::Requested {
-            return Err(self.illegal());
-        }
+    pub(crate) fn complete(
+        &mut self,
+        reply: &ModelReply,
+        cost: Option<Money>,
+    ) -> Result<(), Illegal> {
+        self.spend(reply.tokens, cost)?;
         self.phase = Phase::Replied(Arc::new(reply.clone()));
         Ok(())
     }
 
-    pub(crate) fn fail(&mut self, message: &str) -> Result<(), Illegal> {
-        if self.phase != Phase::Requested {
+    pub(crate) fn fail(
+        &mut self,
+        failure: &ModelFailure,
+        tokens: TokenUsage,
+        cost: Option<Money>,
+    ) -> Result<(), Illegal> {
+        let model = self.asked().cloned().ok_or_else(|| self.illegal())?;
+        self.spend(tokens, cost)?;
+        self.failures.push((model, failure.class));
+        self.phase = Phase::Failed(Arc::new(failure.clone()));
+        Ok(())
+    }
+
+    /// The conversation was told in short; now to the reply itself. Also when there is no summary:
+    /// that was told with the failure.
+    pub(crate) fn compacted(
+        &mut self,
+        tokens: TokenUsage,
+        cost: Option<Money>,
+    ) -> Result<(), Illegal> {
+        match self.phase {
+            Phase::Requested(_) => self.spend(tokens, cost)?,
+            Phase::Failed(_) => {}
+            _ => return Err(self.illegal()),
+        }
+        self.phase = Phase::Started;
+        self.failures.clear();
+        Ok(())
+    }
+
+    /// Asked again at this time.
+    pub(crate) fn schedule(
+        &mut self,
+        attempt: u32,
+        since: Timestamp,
+        at: Timestamp,
+    ) -> Result<(), Illegal> {
+        let next = self.retries.saturating_add(2) == attempt;
+        if !matches!(self.phase, Phase::Failed(_)) || !next {
             return Err(self.illegal());
         }
-        self.phase = Phase::Failed(message.to_owned());
+        self.phase = Phase::Started;
+        self.retries += 1;
+        self.waited_ms = self.waited_ms.saturating_add(at.0.saturating_sub(since.0));
+        Ok(())
+    }
+
+    fn spend(&mut self, tokens: TokenUsage, cost: Option<Money>) -> Result<(), Illegal> {
+        if !matches!(self.phase, Phase::Requested(_)) {
+            return Err(self.illegal());
+        }
+        self.tokens.add(tokens);
+        self.cost = self.cost.plus(cost.unwrap_or_default());
         Ok(())
     }
 
     /// The host died: what was asked is asked again.
     pub(crate) fn resume(&mut self) -> Result<(), Illegal> {
-        if self.phase == Phase::Requested {
+        if matches!(self.phase, Phase::Requested(_)) {
             self.phase = Phase::Started;
         }
         self.calls.iter_mut().try_for_each(Call::repeat)
