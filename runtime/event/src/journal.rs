@@ -129,7 +129,7 @@ pub enum Body {
         on: Wait,
         calls: Vec<CallId>,
     },
-    /// A model is asked again at this time; the run waits until then.
+    /// A model is asked again at this time.
     #[serde(rename = "run.retry-scheduled")]
     RunRetryScheduled { run: RunId, step: StepId, attempt: u32, at: Timestamp },
     /// A run is to end early: no call of it starts any more, and those that run are being stopped.

@@ -84,8 +84,8 @@ impl<'d> Draft<'d> {
             return Some(expired);
         }
         match run.status() {
-            RunStatus::Waiting(_) => {
-                return run.is_actionable(self.at).then_some(Body::RunResumed { run: id });
+            RunStatus::Waiting(on) => {
+                return run.is_actionable(on, self.at).then_some(Body::RunResumed { run: id });
             }
             RunStatus::Running => {}
             _ => return None,
@@ -93,6 +93,9 @@ impl<'d> Draft<'d> {
         let Some(step) = step else { return Some(self.start_step(run)) };
         if let Some(failure) = step.failure() {
             return Some(self.after_failure(run, step, failure));
+        }
+        if step.is_asking() && run.retry_at().is_some_and(|at| at > self.at) {
+            return Some(Body::RunWaiting { run: id, on: Wait::Retry, calls: vec![] });
         }
         let reply = step.reply()?;
         if step.is_finished() {
@@ -122,16 +125,12 @@ impl<'d> Draft<'d> {
         if calls.iter().any(goes_on) {
             return None;
         }
+        let on = run.waits_for()?;
         let waits = |call: &&Call| {
             matches!(call.status(), CallStatus::Waiting(_) | CallStatus::OutcomeUnknown)
         };
-        let waiting: Vec<&Call> = calls.iter().filter(waits).collect();
-        let on = waiting.iter().map(|call| match call.status() {
-            CallStatus::Waiting(wait) => wait,
-            _ => Wait::Reconcile,
-        });
-        let on = on.min()?;
-        let calls = waiting.iter().map(|call| call.id().clone()).collect();
+        let waiting = calls.iter().filter(waits);
+        let calls = waiting.map(|call| call.id().clone()).collect();
         Some(Body::RunWaiting { run: run.id(), on, calls })
     }
 

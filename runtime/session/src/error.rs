@@ -139,6 +139,30 @@ pub enum Refused {
     },
 }
 
+impl Refused {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotCreated => "not-created",
+            Self::OtherAgent { .. } => "other-agent",
+            Self::Closed => "closed",
+            Self::Busy { .. } => "busy",
+            Self::QueueFull { .. } => "queue-full",
+            Self::NoSuchCall { .. } => "no-such-call",
+            Self::NotWaiting { .. } => "not-waiting",
+            Self::StaleAnswer { .. } => "stale-answer",
+            Self::Expired { .. } => "expired",
+            Self::OneCallOnly { .. } => "one-call-only",
+            Self::NoRun => "no-run",
+            Self::EmptyInput => "empty-input",
+            Self::OtherIntent { .. } => "other-intent",
+            Self::FuelReserved => "fuel-reserved",
+            Self::NotNow { .. } => "not-now",
+        }
+    }
+}
+
 /// A transition that the state does not allow; says what the state is.
 #[derive(Debug)]
 pub(crate) struct Illegal(pub(crate) String);

@@ -338,6 +338,7 @@ impl Session {
             }
             Body::ModelRequested { step, model, .. } => {
                 self.step(*step, seq, |step| step.request(model))?;
+                self.open_run()?.ask();
             }
             Body::ModelCompleted { step, reply, cost } => {
                 self.step(*step, seq, |step| step.complete(reply, *cost))?;

@@ -262,25 +262,29 @@ impl Run {
         self.current().iter().filter_map(of_call).chain(model).min()
     }
 
-    /// Whether a run that waits has something to do again.
-    pub(crate) fn is_actionable(&self, now: Timestamp) -> bool {
-        if let Some(at) = self.retry_at {
-            return at <= now;
-        }
-        let calls = self.current();
-        let is_waiting = |call: &Call| {
-            matches!(call.status(), CallStatus::Waiting(_) | CallStatus::OutcomeUnknown)
+    /// What calls of it wait for: what a person must do comes first.
+    pub(crate) fn waits_for(&self) -> Option<Wait> {
+        let wait = |call: &Call| match call.status() {
+            CallStatus::Waiting(wait) => Some(wait),
+            CallStatus::OutcomeUnknown => Some(Wait::Reconcile),
+            _ => None,
         };
-        calls.iter().any(|call| call.is_to_check(now)) || !calls.iter().any(is_waiting)
+        self.current().iter().filter_map(wait).min()
+    }
+
+    /// Whether a run that waits has something to do again, if only to wait for something else.
+    pub(crate) fn is_actionable(&self, on: Wait, now: Timestamp) -> bool {
+        match self.retry_at {
+            Some(at) => at <= now,
+            None => {
+                self.waits_for() != Some(on)
+                    || self.current().iter().any(|call| call.is_to_check(now))
+            }
+        }
     }
 
     pub(crate) fn fuel_reserved(&self) -> u64 {
         self.current().iter().fold(0, |sum, call| sum.saturating_add(call.fuel_reserved()))
-    }
-
-    /// Calls that wait to be reconciled.
-    pub(crate) fn unknown(&self) -> impl Iterator<Item = &Call> {
-        self.current().iter().filter(|call| call.status() == CallStatus::OutcomeUnknown)
     }
 
     pub(crate) fn was_warned(&self, level: BudgetLevel, limit: Limit) -> bool {
@@ -321,7 +325,9 @@ impl Run {
         }
         self.unpause(since, at);
         self.status = RunStatus::Running;
-        self.retry_at = None;
+        if waits {
+            self.retry_at = None;
+        }
         Ok(())
     }
 
@@ -339,7 +345,8 @@ impl Run {
         let known = calls.iter().all(|id| self.current().iter().any(|call| call.id() == id));
         let idle = !self.current().iter().any(|call| call.status().is_active());
         let runs = self.status == RunStatus::Running && self.stopping.is_none();
-        self.expect(runs && idle && known && !calls.is_empty())?;
+        let told = !calls.is_empty() || (on == Wait::Retry && self.retry_at.is_some());
+        self.expect(runs && idle && known && told)?;
         self.status = RunStatus::Waiting(on);
         self.paused = Some(at);
         Ok(())
@@ -355,10 +362,18 @@ impl Run {
     ) -> Result<(), Illegal> {
         self.expect(self.status == RunStatus::Running && self.stopping.is_none())?;
         self.step_mut(step)?.schedule(attempt, since, at)?;
-        self.status = RunStatus::Waiting(Wait::Retry);
-        self.paused = Some(since);
         self.retry_at = Some(at);
         Ok(())
+    }
+
+    /// The model is asked now, whatever was scheduled.
+    pub(crate) fn ask(&mut self) {
+        self.retry_at = None;
+    }
+
+    /// When the model is asked again.
+    pub(crate) fn retry_at(&self) -> Option<Timestamp> {
+        self.retry_at
     }
 
     pub(crate) fn stop(

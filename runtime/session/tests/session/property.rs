@@ -6,11 +6,19 @@ use std::{collections::HashMap, env};
 
 use proptest::prelude::*;
 use ringfence_event::{
-    CallId, Effect as Declared, Failure, Limit, Message, Outcome, ProposedCall, StepId,
+    ApprovalScope, Body, BudgetLevel, CallId, CompactionRule, Digest, Effect as Declared, Failure,
+    Limit, Message, ModelFailureClass, ModelReply, Money, OnExpiry, Outcome, Price, ProposedCall,
+    Question, RetryRule, RetryRules, RunId, Spent, StepId, Timestamp, TokenUsage, UserId, Wait,
 };
-use ringfence_session::{CallStatus, Command, Effect, Refused, RunLimits, RunStatus, Session};
+use ringfence_session::{
+    Busy, CallStatus, Command, Effect, Fallback, ModelChoice, Refused, RunLimits, RunStatus,
+    Session,
+};
 
-use crate::world::{World, answer, calls, finished, id, input, result, succeeded};
+use crate::world::{
+    World, answer, calls, cancel, failure, finished, hold, id, input, result, succeeded,
+    unavailable,
+};
 
 /// Enough for a push; `RINGFENCE_CASES` asks for more.
 const CASES: u32 = 192;
@@ -45,8 +53,9 @@ struct Play {
     world: World,
     choices: Choices,
     outside: Outside,
-    /// What was spent, by calls that ended and by those that died with the host.
+    /// What was spent in this run, by calls that ended and by those that died with the host.
     fuel_spent: u64,
+    run: Option<RunId>,
     begun: HashMap<CallId, (Declared, u32)>,
     states: Vec<Session>,
 }
@@ -59,13 +68,46 @@ impl Play {
             calls: 1 + choices.below(9) as u32,
             tokens: 20 * (1 + choices.below(8)),
             fuel: 100 * choices.below(12),
+            usd: [None, Some(Money::from_nanos(100 * choices.below(6)))][choices.below(2) as usize],
             time_ms: 1_000,
             concurrent_calls: choices.below(4) as u32,
         };
-        let world = World::new(limits);
+        let mut world = World::new(limits);
+        let definition = &mut world.definition;
+        let rule = |attempts| RetryRule { attempts, first_ms: 10, most_ms: 50, time_ms: 300 };
+        definition.retry = RetryRules {
+            model: rule(1 + choices.below(3) as u32),
+            call: rule(1 + choices.below(3) as u32),
+        };
+        definition.model.price = Some(Price {
+            input: "0.001".parse().unwrap(),
+            cached_input: None,
+            output: "0.001".parse().unwrap(),
+        });
+        if choices.below(2) == 1 {
+            let name = "other".parse().unwrap();
+            definition.fallback = Some(Fallback {
+                model: ModelChoice { name, ..definition.model.clone() },
+                on: vec![ModelFailureClass::Unavailable],
+                after: 1 + choices.below(2) as u32,
+            });
+        }
+        if choices.below(2) == 1 {
+            definition.compaction =
+                Some(CompactionRule { above: choices.below(30), keep: choices.below(3) as u32 });
+        }
+        definition.session_limits.calls =
+            [None, Some(choices.below(20))][choices.below(2) as usize];
         let outside = Outside::default();
-        let mut play =
-            Self { world, choices, outside, fuel_spent: 0, begun: HashMap::new(), states: vec![] };
+        let mut play = Self {
+            world,
+            choices,
+            outside,
+            fuel_spent: 0,
+            run: None,
+            begun: HashMap::new(),
+            states: vec![],
+        };
         play.states.push(Session::new(id()));
         play
     }
@@ -101,6 +143,10 @@ impl Play {
 
     fn run_to_the_end(&mut self) {
         for _ in 0..TURNS_MAX {
+            let run = self.world.session.run().map(ringfence_session::Run::id);
+            if self.run != run {
+                (self.run, self.fuel_spent) = (run, 0);
+            }
             self.check_now();
             match self.world.session.run().map(ringfence_session::Run::status) {
                 None if self.world.session.closed_at().is_some() => return,
@@ -108,10 +154,9 @@ impl Play {
                 // Sometimes before its time.
                 None if self.choices.below(24) == 1 => self.close(),
                 None => {
-                    self.fuel_spent = 0;
                     let _ = self.tell(input("go")).unwrap();
                 }
-                Some(RunStatus::Waiting) => self.reconcile(),
+                Some(RunStatus::Waiting(_)) => self.waits(),
                 Some(_) => self.turn(),
             }
         }
@@ -123,7 +168,15 @@ impl Play {
         assert!(self.outside.running.len() <= cap);
         assert!(self.fuel_spent <= self.world.definition.limits.fuel);
         for (call, (effect, times)) in &self.begun {
-            assert!(*effect != Declared::Unsafe || *times == 1, "{call} ran {times} times");
+            // Once, and once more each time that a person let it.
+            let let_run = |body: &Body| match body {
+                Body::CallReconciled { call: of, result: None, .. } => of == call,
+                Body::InputAnswered { call: of, .. } => of == call,
+                _ => false,
+            };
+            let times_let = self.world.journal.iter().filter(|event| let_run(&event.body)).count();
+            let most = 1 + times_let as u32;
+            assert!(*effect != Declared::Unsafe || *times <= most, "{call} ran {times} times");
         }
     }
 
@@ -136,14 +189,48 @@ impl Play {
         }
     }
 
-    fn reconcile(&mut self) {
+    /// Somebody answers, or time goes on.
+    fn waits(&mut self) {
+        assert!(self.world.pending().is_empty());
         let run = self.world.session.run().unwrap();
-        let unknown = run.calls().find(|call| call.status() == CallStatus::OutcomeUnknown);
-        let call = unknown.unwrap().id().clone();
-        let command = if self.choices.below(3) == 1 {
-            Command::Cancel
-        } else {
-            Command::Reconcile { call, result: succeeded("it was done", 0) }
+        let (status, at) = (run.status(), self.world.session.wake_at(&self.world.definition));
+        let answers = run.calls().find_map(|call| {
+            let call_id = call.id().clone();
+            match call.status() {
+                CallStatus::OutcomeUnknown => Some((call_id, Wait::Reconcile)),
+                CallStatus::Waiting(wait @ (Wait::Approval | Wait::Input)) => Some((call_id, wait)),
+                _ => None,
+            }
+        });
+        let by = UserId::local();
+        let choice = self.choices.below(6);
+        let command = match answers {
+            _ if choice == 1 => cancel(),
+            Some(_) if choice == 2 && at.is_some() => {
+                self.world.now = at.unwrap().0;
+                Command::Wake
+            }
+            Some((call, Wait::Reconcile)) => Command::Reconcile {
+                call,
+                by: Some(by),
+                result: (choice != 3).then(|| succeeded("it was done", 0)),
+            },
+            Some((call, Wait::Input)) => {
+                Command::Answer { call, by, value: (choice != 3).then(|| true.into()) }
+            }
+            Some((call, _)) if choice == 3 => {
+                Command::Decline { call, by, reason: None, shown: None }
+            }
+            Some((call, _)) => {
+                let scopes = [ApprovalScope::Call, ApprovalScope::Session];
+                let scope = scopes[self.choices.below(2) as usize];
+                Command::Approve { call, by, scope, reason: Some("yes".into()), shown: None }
+            }
+            None => {
+                assert_eq!(status, RunStatus::Waiting(Wait::Retry));
+                self.world.now = self.world.now.max(at.unwrap().0);
+                Command::Wake
+            }
         };
         self.tell(command).unwrap();
     }
@@ -179,12 +266,23 @@ impl Play {
         }
         let run = self.world.session.run().map(ringfence_session::Run::id);
         match self.choices.below(24) {
-            1 => drop(self.tell(Command::Cancel)),
+            1 => drop(self.tell(cancel())),
+            5 => {
+                let busy = [Busy::Queue, Busy::Interrupt][self.choices.below(2) as usize];
+                drop(self.tell(Command::Input { text: "more".into(), busy }));
+            }
+            6 => {
+                let spent = Spent { level: BudgetLevel::Tenant, spent: 1, of: 1, reopens: None };
+                drop(self.tell(Command::Spent { limit: Limit::Money, spent }));
+            }
             4 => {
                 let refused = run.map(|run| Refused::Busy { run });
                 assert_eq!(self.world.tell(Command::Close).err(), refused);
             }
-            2 => drop(self.tell(Command::TimeUp)),
+            2 => {
+                self.world.now += 400;
+                drop(self.tell(Command::Wake));
+            }
             3 => self.die(),
             _ if self.outside.asked.is_some() => self.model_replies(),
             _ => self.call_ends(),
@@ -196,6 +294,14 @@ impl Play {
         let command = match self.choices.below(6) {
             1 => Command::Denied { call, denials: vec![] },
             2 => Command::Invalid { call, failure: Failure::invalid("no", None) },
+            3 if !self.approved(&call) => {
+                let expires = Timestamp(self.world.now + 100 * self.choices.below(3));
+                let mut hold = hold("{}");
+                hold.expires = (self.choices.below(2) == 1).then_some(expires);
+                hold.on_expiry =
+                    [OnExpiry::Decline, OnExpiry::Approve][self.choices.below(2) as usize];
+                Command::Held { call, hold }
+            }
             _ => {
                 let effects =
                     [Declared::Pure, Declared::Unsafe, Declared::Idempotent, Declared::Read];
@@ -210,6 +316,11 @@ impl Play {
             Err(Refused::FuelReserved | Refused::NotNow { .. }) => true,
             Err(refused) => panic!("{refused}"),
         }
+    }
+
+    fn approved(&self, id: &CallId) -> bool {
+        let run = self.world.session.run().unwrap();
+        run.calls().any(|call| call.id() == id && call.approval().is_some())
     }
 
     fn begin(&mut self, call: CallId, effect: Declared, fuel: u64) -> bool {
@@ -236,7 +347,13 @@ impl Play {
                 arguments: "{".into(),
             });
         }
-        let reply = if self.choices.below(16) == 1 { Err("no reply".into()) } else { Ok(reply) };
+        use ModelFailureClass::{Refused, Unavailable};
+        let reply = match self.choices.below(12) {
+            1 => Err((failure(Unavailable), TokenUsage { input: 3, output: 0, cached: 0 })),
+            2 => Err((failure(Refused), TokenUsage::default())),
+            3 => Ok(ModelReply::default()),
+            _ => Ok(reply),
+        };
         // Refused when the run was ended meanwhile.
         drop(self.tell(Command::ModelReplied { step, reply }));
     }
@@ -247,8 +364,18 @@ impl Play {
         }
         let place = self.choices.below(self.outside.running.len() as u64) as usize;
         let (call, fuel, stopped) = self.outside.running.remove(place);
-        let outcome = match self.choices.below(5) {
+        let outcome = match self.choices.below(7) {
             _ if stopped => Outcome::Cancelled,
+            3 => {
+                let question = Question { message: "Which?".into(), schema: serde_json::json!({}) };
+                let usage = Box::new(result(Outcome::Cancelled, fuel).usage);
+                let state = Digest::of(b"state");
+                self.fuel_spent += fuel;
+                self.tell(Command::Asked { call, question, state, denials: vec![], usage })
+                    .unwrap();
+                return;
+            }
+            4 => unavailable(),
             1 => Outcome::Trapped { message: "unreachable".into() },
             2 => Outcome::LimitReached { limit: Limit::Fuel },
             _ => succeeded("ok", 0).outcome,
@@ -288,7 +415,10 @@ fn check(bytes: Vec<u8>) -> World {
         .map(|reply| reply.calls.len())
         .sum();
     let results = session.messages().iter().filter(|m| matches!(m, Message::Result { .. })).count();
-    assert_eq!(results, proposed);
+    // Those of the part that is told in short are not in the conversation any more.
+    if session.compaction().is_none() {
+        assert_eq!(results, proposed);
+    }
     // Incremental application and the fold of every prefix.
     let mut incremental = Session::new(id());
     for (place, event) in journal.iter().enumerate() {
@@ -305,7 +435,7 @@ fn scripts_reach_every_event() {
     let mut kinds = std::collections::BTreeSet::new();
     // A linear congruence: the same scripts each time.
     let mut state = 1_u64;
-    for _ in 0..150 {
+    for _ in 0..400 {
         let byte = |_| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (state >> 56) as u8
@@ -313,10 +443,12 @@ fn scripts_reach_every_event() {
         let world = check((0..300).map(byte).collect());
         kinds.extend(world.journal.iter().map(|event| event.body.kind()));
     }
-    let expected = "call.denied call.finished call.intended call.invalid call.outcome-unknown \
-        call.proposed call.reconciled call.started message.added model.completed model.failed \
-        model.requested run.cancelled run.completed run.failed run.limit-reached run.resumed \
-        run.started run.stopping run.waiting session.closed session.created step.finished step.started";
+    let expected = "budget.warned call.approved call.declined call.denied call.finished call.hold \
+        call.intended call.invalid call.outcome-unknown call.proposed call.reconciled \
+        call.retry-scheduled call.started conversation.compacted input.answered input.asked \
+        message.added model.completed model.failed model.requested run.cancelled run.completed \
+        run.failed run.limit-reached run.resumed run.retry-scheduled run.started run.stopping \
+        run.waiting session.closed session.created step.finished step.started";
     assert_eq!(kinds.into_iter().collect::<Vec<_>>().join(" "), expected);
 }
 
@@ -350,11 +482,11 @@ proptest! {
         }
         if let Ok(session) = Session::fold(id(), &world.journal) {
             // Nothing of this may panic or run on for ever.
-            drop(session.pending(&world.definition));
+            drop(session.pending(&world.definition, Timestamp(world.now)));
             drop(session.messages());
-            drop(session.decide(&world.definition, Command::Recover));
-            drop(session.decide(&world.definition, Command::Cancel));
-            drop(session.decide(&world.definition, Command::Close));
+            drop(session.decide(&world.definition, Timestamp(world.now), Command::Recover));
+            drop(session.decide(&world.definition, Timestamp(world.now), cancel()));
+            drop(session.decide(&world.definition, Timestamp(world.now), Command::Close));
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use ringfence_event::{
     AgentName, Asked, Denial, DenialCode, Effect as Declared, Limit, Message, Note, Outcome,
+    Timestamp,
 };
 use ringfence_session::{
     CallStatus, Command, Corrupt, Effect, Refused, RunLimits, RunStatus, Session,
 };
 
-use crate::world::{World, answer, call, calls, finished, id, input, result, succeeded};
+use crate::world::{World, answer, call, calls, cancel, finished, id, input, result, succeeded};
 
 const LIMITS: RunLimits = RunLimits::DEFAULT;
 
@@ -86,9 +87,9 @@ fn a_run_goes_from_input_to_answer() {
 #[test]
 fn what_cannot_be_now_is_refused() {
     let mut world = World::new(LIMITS);
-    assert_eq!(world.tell(Command::Cancel), Err(Refused::NoRun));
+    assert_eq!(world.tell(cancel()), Err(Refused::NoRun));
     assert_eq!(world.tell(input(" \n")), Err(Refused::EmptyInput));
-    assert_eq!(world.tell(Command::TimeUp), Ok(vec![]));
+    assert_eq!(world.tell(Command::Wake), Ok(vec![]));
     assert_eq!(world.tell(Command::Recover), Ok(vec![]));
     world.tell(input("go")).unwrap();
     assert!(matches!(world.tell(input("more")), Err(Refused::Busy { .. })));
@@ -102,7 +103,6 @@ fn what_cannot_be_now_is_refused() {
         Command::Started { call: first.clone() },
         finished(first.clone(), succeeded("x", 0)),
         finished(call(1, 1, 2), result(Outcome::Cancelled, 0)),
-        Command::Reconcile { call: first.clone(), result: succeeded("x", 0) },
         Command::ModelReplied { step: world.step(), reply: Ok(answer("late")) },
     ] {
         assert!(matches!(world.tell(early), Err(Refused::NotNow { .. })));
@@ -114,9 +114,9 @@ fn what_cannot_be_now_is_refused() {
     let other = world.tell(Command::Permitted { call, intent });
     assert!(matches!(other, Err(Refused::OtherIntent { .. })));
     world.definition.name = "other".parse().unwrap();
-    assert!(matches!(world.tell(Command::Cancel), Err(Refused::OtherAgent { .. })));
+    assert!(matches!(world.tell(cancel()), Err(Refused::OtherAgent { .. })));
     let fresh = Session::new(id());
-    assert_eq!(fresh.decide(&world.definition, Command::Cancel), Err(Refused::NotCreated));
+    assert_eq!(fresh.decide(&world.definition, Timestamp(1), cancel()), Err(Refused::NotCreated));
 }
 
 #[test]
@@ -126,12 +126,9 @@ fn a_cancelled_run_stops_what_runs_and_ends_what_does_not() {
     begin(&mut world, 1, Declared::Unsafe, 10);
     let permit = world.permit(&call(1, 1, 2), Declared::Read, 10);
     world.tell(permit).unwrap();
-    assert_eq!(
-        world.tell(Command::Cancel).unwrap(),
-        ["run.stopping", "call.finished", "call.finished"]
-    );
+    assert_eq!(world.tell(cancel()).unwrap(), ["run.stopping", "call.finished", "call.finished"]);
     assert_eq!(world.pending(), [Effect::Stop { call: call(1, 1, 1) }]);
-    assert_eq!(world.tell(Command::Cancel).unwrap(), [""; 0]);
+    assert_eq!(world.tell(cancel()).unwrap(), [""; 0]);
     assert!(world.tell(Command::Started { call: call(1, 1, 2) }).is_err());
     assert_eq!(
         world.tell(finished(call(1, 1, 1), succeeded("just in time", 1))).unwrap(),
@@ -151,10 +148,10 @@ fn a_run_that_asks_the_model_is_cancelled_at_once() {
     let mut world = started(LIMITS);
     world.ask();
     let step = world.step();
-    assert_eq!(world.tell(Command::Cancel).unwrap(), ["run.stopping", "run.cancelled"]);
+    assert_eq!(world.tell(cancel()).unwrap(), ["run.stopping", "run.cancelled"]);
     let late = Command::ModelReplied { step, reply: Ok(answer("late")) };
     assert!(matches!(world.tell(late), Err(Refused::NotNow { .. })));
-    assert_eq!(world.session.deadline(&world.definition), None);
+    assert_eq!(world.session.wake_at(&world.definition), None);
 }
 
 #[test]
@@ -186,7 +183,8 @@ fn every_limit_ends_a_run_with_a_result_for_each_call() {
     let time_up = |world: &mut World| {
         world.reply(calls(&["a", "b"]));
         begin(world, 1, Declared::Read, 10);
-        world.tell(Command::TimeUp).unwrap();
+        world.now += LIMITS.time_ms;
+        world.tell(Command::Wake).unwrap();
         world.tell(finished(call(1, 1, 1), result(Outcome::Cancelled, 1))).unwrap();
     };
     check(LIMITS, &time_up, Limit::Time, 2);
@@ -231,19 +229,27 @@ fn after_a_crash_what_may_repeat_runs_again_and_what_may_not_waits() {
     begin(&mut world, 2, Declared::Idempotent, 10);
     let first = world.session.run().unwrap().calls().nth(1).unwrap().intent().unwrap().clone();
     world.restart();
-    assert_eq!(world.tell(Command::Recover).unwrap(), ["call.outcome-unknown", "run.waiting"]);
-    assert_eq!((world.pending(), world.session.deadline(&world.definition)), (vec![], None));
-    world.now += 5_000;
-    world.restart();
-    assert_eq!(world.tell(Command::Recover).unwrap(), [""; 0]);
-    let reconcile = Command::Reconcile { call: call(1, 1, 1), result: succeeded("sent", 0) };
-    assert_eq!(world.tell(reconcile).unwrap(), ["call.reconciled", "run.resumed"]);
+    assert_eq!(world.tell(Command::Recover).unwrap(), ["call.outcome-unknown", "run.resumed"]);
     let pending = world.pending();
     let Effect::Run { call: again, intent, .. } = &pending[0] else { panic!("{pending:?}") };
     assert_eq!((again, intent), (&call(1, 1, 2), &first));
-    assert!(matches!(pending[1], Effect::Check { .. }));
+    // The other calls are done before the run waits.
+    world.tell(Command::Started { call: call(1, 1, 2) }).unwrap();
+    world.tell(finished(call(1, 1, 2), succeeded("x", 1))).unwrap();
+    let denied = Command::Denied { call: call(1, 1, 3), denials: vec![] };
+    assert_eq!(world.tell(denied).unwrap(), ["call.denied", "run.waiting"]);
+    assert_eq!((world.pending(), world.session.wake_at(&world.definition)), (vec![], None));
+    world.now += 5_000;
+    world.restart();
+    assert_eq!(world.tell(Command::Recover).unwrap(), [""; 0]);
+    let reconcile =
+        Command::Reconcile { call: call(1, 1, 1), by: None, result: Some(succeeded("sent", 0)) };
+    assert_eq!(
+        world.tell(reconcile).unwrap(),
+        ["call.reconciled", "run.resumed", "step.finished", "step.started"]
+    );
     // The time that a person took is not the run's.
-    let deadline = world.session.deadline(&world.definition).unwrap();
+    let deadline = world.session.wake_at(&world.definition).unwrap();
     let started = world.session.run().unwrap().started_at().unwrap();
     assert!(deadline.0 >= started.0 + LIMITS.time_ms + 5_000);
 }
@@ -254,7 +260,7 @@ fn a_crash_while_stopping_ends_the_run() {
     world.reply(calls(&["a", "b"]));
     begin(&mut world, 1, Declared::Unsafe, 10);
     begin(&mut world, 2, Declared::Read, 10);
-    world.tell(Command::Cancel).unwrap();
+    world.tell(cancel()).unwrap();
     world.restart();
     world.tell(Command::Recover).unwrap();
     assert_eq!(status(&world), RunStatus::Cancelled);
@@ -303,7 +309,7 @@ fn ids_that_are_missing_or_twice_are_replaced() {
 #[test]
 fn a_request_is_the_same_in_every_process() {
     let mut world = started(LIMITS);
-    world.definition.parameters.output_tokens = Some(1_000_000_000);
+    world.definition.model.parameters.output_tokens = Some(1_000_000_000);
     world.reply(calls(&["a"]));
     world.tell(Command::Denied { call: call(1, 1, 1), denials: vec![] }).unwrap();
     let request = world.session.request(&world.definition);

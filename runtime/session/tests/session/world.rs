@@ -1,24 +1,20 @@
 //! A journal, a session and the plain data that tests are made of.
 
 use ringfence_event::{
-    CallId, CallLimits, CallResult, Digest, Effect as Declared, Event, FORMAT, IdempotencyKey,
-    Intent, ModelReply, Outcome, Output, ProposedCall, RunId, SessionId, StepId, Stream, TenantId,
-    Timestamp, TokenUsage, Usage, UserId,
+    ApprovalScope, Binding, CallId, CallLimits, CallResult, Digest, Effect as Declared, Event,
+    FORMAT, Failure, FailureKind, Hold, IdempotencyKey, Intent, ModelFailure, ModelFailureClass,
+    ModelReply, OnExpiry, Outcome, Output, ProposedCall, RunId, SessionId, StepId, Stream,
+    TenantId, Timestamp, TokenUsage, Usage, UserId,
 };
-use ringfence_session::{Command, Definition, Effect, Refused, RunLimits, Session};
+use ringfence_session::{Busy, Command, Definition, Effect, Refused, RunLimits, Session};
 
 pub(crate) fn definition(limits: RunLimits) -> Definition {
-    Definition {
-        name: "coder".parse().unwrap(),
-        digest: Digest::of(b"coder"),
-        instructions: "Be brief.".into(),
-        functions: vec![],
-        model: "main".parse().unwrap(),
-        parameters: Default::default(),
-        limits,
-    }
+    let of =
+        Definition::of("coder".parse().unwrap(), Digest::of(b"coder"), "main".parse().unwrap());
+    Definition { instructions: "Be brief.".into(), limits, ..of }
 }
 
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) definition: Definition,
     pub(crate) journal: Vec<Event>,
@@ -52,10 +48,10 @@ impl World {
         command: Command,
         keep: usize,
     ) -> Result<Vec<&'static str>, Refused> {
-        let decided = self.session.decide(&self.definition, command)?;
+        self.now += 1;
+        let decided = self.session.decide(&self.definition, Timestamp(self.now), command)?;
         let mut kinds = vec![];
         for decided in decided.into_iter().take(keep) {
-            self.now += 1;
             let event = Event {
                 format: FORMAT,
                 tenant: TenantId::local(),
@@ -81,7 +77,7 @@ impl World {
     }
 
     pub(crate) fn pending(&self) -> Vec<Effect> {
-        self.session.pending(&self.definition)
+        self.session.pending(&self.definition, Timestamp(self.now))
     }
 
     pub(crate) fn step(&self) -> StepId {
@@ -103,7 +99,7 @@ impl World {
         self.tell(Command::ModelRequested { step: *step, request, parts }).unwrap()
     }
 
-    pub(crate) fn permit(&mut self, call: &CallId, effect: Declared, fuel: u64) -> Command {
+    pub(crate) fn permit(&self, call: &CallId, effect: Declared, fuel: u64) -> Command {
         let run = self.session.run().unwrap();
         let arguments = run.calls().find(|known| known.id() == call).unwrap().arguments();
         let arguments = Digest::of(arguments.as_bytes());
@@ -125,8 +121,36 @@ impl World {
     }
 }
 
+/// A person must say yes to a call with these arguments of this function.
+pub(crate) fn hold(arguments: &str) -> Box<Hold> {
+    Box::new(Hold {
+        rules: vec![],
+        binding: Binding {
+            user: UserId::local(),
+            tool: "files".parse().unwrap(),
+            function: "read".parse().unwrap(),
+            component: Digest::of(b"component"),
+            definitions: Digest::of(b"definitions"),
+            policy: Digest::of(b"policy"),
+            rules: Digest::of(b"rules"),
+            arguments: Digest::of(arguments.as_bytes()),
+        },
+        expires: None,
+        on_expiry: OnExpiry::Decline,
+        scope: ApprovalScope::Session,
+    })
+}
+
+pub(crate) fn cancel() -> Command {
+    Command::Cancel { run: None }
+}
+
+pub(crate) fn failure(class: ModelFailureClass) -> ModelFailure {
+    ModelFailure { class, message: "no".into(), retry_after_ms: None }
+}
+
 pub(crate) fn input(text: &str) -> Command {
-    Command::Input { text: text.into() }
+    Command::Input { text: text.into(), busy: Busy::Reject }
 }
 
 pub(crate) fn call(run: u32, step: u32, place: u32) -> CallId {
@@ -140,7 +164,7 @@ pub(crate) fn calls(ids: &[&str]) -> ModelReply {
         function: "files_read".into(),
         arguments: "{}".into(),
     };
-    let tokens = TokenUsage { input: 10, output: 10 };
+    let tokens = TokenUsage { input: 10, output: 10, cached: 0 };
     ModelReply { text: String::new(), calls: ids.iter().map(propose).collect(), tokens }
 }
 
@@ -158,5 +182,16 @@ pub(crate) fn succeeded(text: &str, fuel: u64) -> Box<CallResult> {
 }
 
 pub(crate) fn finished(call: CallId, result: Box<CallResult>) -> Command {
-    Command::Finished { call, result, memory: vec![] }
+    Command::Finished { call, result, memory: vec![], plan: None }
+}
+
+/// What a call ends with that may be tried again.
+pub(crate) fn unavailable() -> Outcome {
+    let failure = Failure {
+        kind: FailureKind::Unavailable,
+        message: "busy".into(),
+        path: None,
+        retry_after_ms: None,
+    };
+    Outcome::Failed { failure }
 }
