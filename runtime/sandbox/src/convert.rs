@@ -65,10 +65,10 @@ pub(crate) fn outcome(returned: Returned, emitted: Vec<Content>) -> Outcome {
                 Err(error) => failed(format!("the tool's structured output is unusable: {error}")),
             }
         }
-        Ok(tools::Outcome::NeedsInput(question)) => failed(format!(
-            "the tool asks a person: {}; this version of Ringfence cannot put questions to anybody",
-            event::neutralise(&question.message)
-        )),
+        Ok(tools::Outcome::NeedsInput(question)) => match asked(question) {
+            Ok(question) => Outcome::NeedsInput { question },
+            Err(error) => failed(format!("the tool's question is unusable: {error}")),
+        },
         Err(failure) => Outcome::Failed {
             failure: Failure {
                 kind: match failure.kind {
@@ -82,6 +82,31 @@ pub(crate) fn outcome(returned: Returned, emitted: Vec<Content>) -> Outcome {
             },
         },
     }
+}
+
+/// The most that a tool gets back with an answer. The contract's number.
+const STATE_BYTES_MAX: usize = 64 << 10;
+
+/// The state of a question, if that is what a tool returned.
+pub(crate) fn state(returned: &Returned) -> Option<Vec<u8>> {
+    match returned {
+        Ok(tools::Outcome::NeedsInput(question)) => Some(question.state.clone()),
+        _ => None,
+    }
+}
+
+fn asked(question: types::Question) -> Result<event::Question, String> {
+    if question.message.trim().is_empty() {
+        return Err("it says nothing".to_owned());
+    }
+    if question.state.len() > STATE_BYTES_MAX {
+        return Err(format!("its state is longer than {} KiB", STATE_BYTES_MAX >> 10));
+    }
+    let schema = parse(&question.schema)?;
+    if !schema.is_object() {
+        return Err("its schema is no JSON object".to_owned());
+    }
+    Ok(event::Question { message: event::neutralise(&question.message).into_owned(), schema })
 }
 
 /// The deepest value that is taken: the journal wraps it a few times more, and must be able to read

@@ -36,6 +36,17 @@ pub struct Call {
     pub arguments: String,
     /// When it starts.
     pub start: Timestamp,
+    /// What a person answered to the question that an earlier try of it asked.
+    pub answer: Option<Answer>,
+}
+
+/// A person's answer, and what the tool wants back with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// One JSON object; absent: the person would not.
+    pub value: Option<String>,
+    /// The question's state.
+    pub state: Vec<u8>,
 }
 
 /// Hears what a call says while it runs. Called on the call's own thread, so it must not wait.
@@ -61,8 +72,11 @@ pub struct Ended {
     /// What it cost.
     pub usage: Usage,
     /// What it wrote to memory, to be committed with the outcome. Empty unless the tool itself
-    /// ended the call: a call that was stopped leaves memory as it was.
+    /// ended the call: a call that was stopped leaves memory as it was, and so does one that asks a
+    /// question, because it is made again.
     pub writes: Writes,
+    /// With [`Outcome::NeedsInput`]: what the tool wants back with the answer.
+    pub state: Option<Vec<u8>>,
 }
 
 impl Tool {
@@ -81,7 +95,7 @@ impl Tool {
             let message = "the permit is for another component or function".to_owned();
             let (outcome, (denials, writes, usage)) =
                 (Outcome::HostError { message }, opened.close(None));
-            return Ended { outcome, denials, usage, writes };
+            return Ended { outcome, denials, usage, writes, state: None };
         }
         let meter = opened.meter().clone();
         let clock = opened.clock();
@@ -210,12 +224,18 @@ impl<'a> Running<'a> {
         usage.memory_peak_bytes = peak;
         usage.handles_peak = handles_peak;
         usage.wall_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let mut state = None;
         let (outcome, writes) = match (ended, said) {
             (Ok(_), Err(_panic)) => (panicked(), Writes::default()),
-            (Ok(returned), Ok(())) => (convert::outcome(returned, emitted), writes),
+            (Ok(returned), Ok(())) => {
+                state = convert::state(&returned);
+                (convert::outcome(returned, emitted), writes)
+            }
             (Err(outcome), _) => (outcome, Writes::default()),
         };
-        Ended { outcome, denials, usage, writes }
+        let asks = matches!(outcome, Outcome::NeedsInput { .. });
+        let writes = if asks { Writes::default() } else { writes };
+        Ended { outcome, denials, usage, writes, state: state.filter(|_| asks) }
     }
 }
 
