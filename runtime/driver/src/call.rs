@@ -87,7 +87,7 @@ impl Runtime {
             function: model_name(&installed.manifest.name, &function.name),
             arguments: call.arguments.clone(),
         });
-        let checked = decide(inner, caller, &installed, &function.name, &call.arguments, None);
+        let checked = decide(inner, caller, &installed, &function.name, &call.arguments, &Context::default());
         let permit = match checked {
             Ok(permit) => permit,
             Err(outcome) => {
@@ -112,6 +112,7 @@ impl Runtime {
             &id,
             &intent,
             &call.arguments,
+            None,
             &memory,
             scratch,
             cancel,
@@ -196,8 +197,25 @@ fn pick<'a>(
     })
 }
 
+/// What a call is decided in, beside who asks and what is installed.
+#[derive(Default)]
+pub(crate) struct Context<'a> {
+    /// What is left above the call.
+    pub(crate) limits: Option<&'a ringfence_event::CallLimits>,
+    /// The agent, whose rules apply too.
+    pub(crate) agent: Option<&'a Agent>,
+    /// A person's yes, if there is one.
+    pub(crate) approval: Option<&'a Approval>,
+    /// What the run has cost so far.
+    pub(crate) spent: Money,
+    /// What time it is.
+    pub(crate) now: Timestamp,
+}
+
 /// Why a call does not run.
 pub(crate) enum NotRun {
+    /// A person must say yes first.
+    Held(Box<Hold>),
     /// Refused whole.
     Denied(Vec<Denial>),
     /// The arguments do not fit.
@@ -214,6 +232,12 @@ impl NotRun {
                 let result =
                     CallResult { outcome: Outcome::Denied, denials: denials.clone(), usage };
                 (Body::CallDenied { call, denials }, result)
+            }
+            // A direct call belongs to no session, so it cannot wait for a person.
+            Self::Held(hold) => {
+                let Hold { rules, binding, .. } = *hold;
+                let asked = asked(&binding.tool, &binding.function);
+                Self::Denied(vec![Denial::new(DenialCode::NeedsApproval, asked, rules)]).of(call)
             }
             Self::Invalid(failure) => {
                 let outcome = Outcome::Invalid { failure: failure.clone() };
@@ -238,27 +262,19 @@ pub(crate) fn decide(
     installed: &Installed,
     name: &FunctionName,
     arguments: &str,
-    limits: Option<&ringfence_event::CallLimits>,
+    context: &Context<'_>,
 ) -> Result<Permit, NotRun> {
     let policy = inner.policy(&caller.tenant, installed);
     let decision = policy.decide(&CallRequest {
         user: &caller.user,
         function: name,
         arguments: Digest::of(arguments.as_bytes()),
-        limits,
+        limits: context.limits,
     });
     let permit = match decision {
         Decision::Permit(permit) => permit,
         Decision::Denial(denial) => return Err(NotRun::Denied(vec![denial])),
-        // This version asks nobody, so what must be asked first is refused.
-        Decision::Hold(_, hold) => {
-            let asked = asked(&installed.manifest.name, name);
-            return Err(NotRun::Denied(vec![Denial::new(
-                DenialCode::NotGranted,
-                asked,
-                vec![hold.rule],
-            )]));
-        }
+        Decision::Hold(_, held) => held_by(held, context),
     };
     match installed.entry.function(name).map(|function| function.check_arguments(arguments)) {
         Some(Ok(_)) => Ok(permit),
@@ -311,7 +327,7 @@ pub(crate) fn intent(
         engine: inner.engine.settings(),
         limits: *permit.limits(),
         seed: entropy::seed()?,
-        start: entropy::now(),
+        start: inner.config.clock.now(),
     })
 }
 
@@ -320,6 +336,8 @@ pub(crate) struct Over {
     pub(crate) result: CallResult,
     pub(crate) policy: ToolPolicy,
     pub(crate) writes: ringfence_capability::memory::Writes,
+    /// With a question: what the tool wants back with the answer.
+    pub(crate) state: Option<Vec<u8>>,
 }
 
 /// Opens a permit and runs the call. A root that cannot be opened is the host's failure, not the
@@ -332,6 +350,7 @@ pub(crate) async fn run_permitted(
     id: &CallId,
     intent: &Intent,
     arguments: &str,
+    answer: Option<Answer>,
     buckets: &CallBuckets,
     scratch: &Arc<Scratch>,
     cancel: &Cancel,
@@ -354,7 +373,7 @@ pub(crate) async fn run_permitted(
         Ok(opened) => opened,
         Err(outcome) => {
             let result = CallResult { outcome, denials: vec![], usage: Usage::default() };
-            return Over { result, policy, writes: Default::default() };
+            return Over { result, policy, writes: Default::default(), state: None };
         }
     };
     let call = Call {
@@ -363,6 +382,7 @@ pub(crate) async fn run_permitted(
         function: intent.function.clone(),
         arguments: arguments.to_owned(),
         start: intent.start,
+        answer,
     };
     let redactor = opened.redactor().clone();
     let sink = Arc::new(redact::Redacting { redactor: redactor.clone(), sink });
@@ -370,7 +390,7 @@ pub(crate) async fn run_permitted(
     redact::ended(&redactor, &mut ended);
     check_structured(installed, &intent.function, &mut ended.outcome);
     let result = CallResult { outcome: ended.outcome, denials: ended.denials, usage: ended.usage };
-    Over { result, policy, writes: ended.writes }
+    Over { result, policy, writes: ended.writes, state: ended.state }
 }
 
 /// A tool that promises a schema is held to it.
@@ -404,7 +424,7 @@ impl<'a> Record<'a> {
 
     fn add(&mut self, body: Body) {
         let trace = self.trace.clone();
-        self.events.push(NewEvent { at: entropy::now(), body, cause: None, trace });
+        self.events.push(NewEvent { at: self.inner.config.clock.now(), body, cause: None, trace });
     }
 
     fn batch(&mut self) -> Batch {

@@ -1,16 +1,6 @@
-//! The clock and the random bytes of the host itself: ids, seeds and the times of events.
-
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use ringfence_event::Timestamp;
+//! The random bytes of the host itself: ids and seeds.
 
 use crate::Error;
-
-/// Now.
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
 
 /// 128 random bits.
 pub(crate) fn id() -> Result<[u8; 16], Error> {

@@ -7,11 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use ringfence_event::{Event, FORMAT, SessionId, Stream};
+use ringfence_event::{Digest, Event, FORMAT, SessionId, Stream, Timestamp};
 use ringfence_session::{Command, Definition, Session};
-use ringfence_store::{Append, Batch, Fence, InboxId, MemoryLimits, MemoryWrite, NewEvent, Store};
+use ringfence_store::{
+    Append, Batch, BlobWrite, Fence, InboxId, MemoryLimits, MemoryWrite, NewEvent, Store,
+};
 
-use crate::{Caller, Error, entropy};
+use crate::{Caller, Clock, Error, entropy};
 
 /// How many events are read at a time.
 const PAGE: u32 = 1000;
@@ -20,12 +22,14 @@ const PAGE: u32 = 1000;
 pub(crate) struct Journal {
     store: Arc<Store>,
     caller: Caller,
+    clock: Clock,
     fence: Fence,
     trace: String,
     session: Session,
     /// Where the stored list stands.
     stored: u64,
     unsaved: Vec<NewEvent>,
+    blobs: Vec<BlobWrite>,
     done: Vec<InboxId>,
     /// Held as long as the session is driven, and let go by the system if the process dies.
     _driven: File,
@@ -37,10 +41,11 @@ impl Journal {
     pub(crate) async fn open(
         store: Arc<Store>,
         home: &Path,
+        clock: &Clock,
         caller: &Caller,
         id: &SessionId,
     ) -> Result<Self, Error> {
-        Self::try_open(store, home, caller, id).await?.ok_or_else(|| {
+        Self::try_open(store, home, clock, caller, id).await?.ok_or_else(|| {
             Error::input(format!(
                 "session {id} is being driven already; `ringfence session cancel {id}` ends its run"
             ))
@@ -51,6 +56,7 @@ impl Journal {
     pub(crate) async fn try_open(
         store: Arc<Store>,
         home: &Path,
+        clock: &Clock,
         caller: &Caller,
         id: &SessionId,
     ) -> Result<Option<Self>, Error> {
@@ -61,12 +67,14 @@ impl Journal {
         Ok(Some(Self {
             store,
             caller: caller.clone(),
+            clock: clock.clone(),
             fence,
             trace: entropy::trace()?,
             stored: session.seq(),
             session,
             _driven: driven,
             unsaved: vec![],
+            blobs: vec![],
             done: vec![],
         }))
     }
@@ -81,8 +89,8 @@ impl Journal {
         definition: &Definition,
         command: Command,
     ) -> Result<(), Error> {
-        let decided = self.session.decide(definition, command)?;
-        let at = entropy::now();
+        let at = self.now();
+        let decided = self.session.decide(definition, at, command)?;
         for decided in decided {
             let event = Event {
                 format: FORMAT,
@@ -113,9 +121,9 @@ impl Journal {
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<(), Error> {
         self.save(show).await?;
-        let at = entropy::now();
+        let at = self.now();
         let trace = Some(self.trace.clone());
-        let decided = self.session.decide(definition, command)?;
+        let decided = self.session.decide(definition, at, command)?;
         let events = decided.into_iter().map(|decided| NewEvent {
             at,
             body: decided.body,
@@ -132,6 +140,19 @@ impl Journal {
             show(event);
         }
         Ok(())
+    }
+
+    /// What time it is. Events of a session never go back in time, whatever the clocks of the hosts
+    /// that drove it one after the other say.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now().max(self.session.last_at())
+    }
+
+    /// Bytes to be stored with what is recorded next.
+    pub(crate) fn blob(&mut self, bytes: Vec<u8>) -> Digest {
+        let digest = Digest::of(&bytes);
+        self.blobs.push(BlobWrite { tenant: self.caller.tenant.clone(), bytes });
+        digest
     }
 
     /// A command from the inbox that is done with the next save.
@@ -155,6 +176,7 @@ impl Journal {
         let events = std::mem::take(&mut self.unsaved);
         let batch = Batch {
             appends: vec![self.append(events)],
+            blobs: std::mem::take(&mut self.blobs),
             inbox_done: std::mem::take(&mut self.done),
             ..Batch::default()
         };

@@ -318,7 +318,7 @@ impl Runtime {
             user: caller.user.clone(),
             fence: None,
             expected_seq: None,
-            events: vec![NewEvent { at: entropy::now(), body, cause: None, trace }],
+            events: vec![NewEvent { at: self.0.config.clock.now(), body, cause: None, trace }],
         };
         let batch = Batch { appends: vec![append], ..Batch::default() };
         self.0.store()?.commit(batch).await?;

@@ -57,6 +57,9 @@ pub enum DenialCode {
     /// The tool, or what it needs and is granted, changed between the call's intent and its start,
     /// with a restart of the host in between. No line allows this call; a new one is decided anew.
     ChangedSince,
+    /// The session has used another build of the tool, and stays with it. A new session uses the one
+    /// that is installed.
+    OtherBuild,
     /// No manifest and no grant can open it in this version.
     NeverOpen,
 }
@@ -80,6 +83,7 @@ impl DenialCode {
             Self::NeedsApproval => "needs-approval",
             Self::NotAccepted => "not-accepted",
             Self::ChangedSince => "changed-since",
+            Self::OtherBuild => "other-build",
             Self::NeverOpen => "never-open",
         }
     }
@@ -281,6 +285,9 @@ impl Denial {
             DenialCode::NotAccepted => "the tool is not what was accepted",
             DenialCode::ChangedSince => {
                 "the tool or its grants changed since it was decided; a new call is decided anew"
+            }
+            DenialCode::OtherBuild => {
+                "the session has used another build of this tool; a new session uses this one"
             }
             DenialCode::NeverOpen => "nothing opens it in this version of Ringfence",
             DenialCode::NeedsApproval => "a person must say yes before the call begins",

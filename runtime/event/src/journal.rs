@@ -110,7 +110,16 @@ pub enum Body {
     SessionClosed {},
     /// Somebody said something to the agent.
     #[serde(rename = "message.added")]
-    MessageAdded { run: RunId, text: String },
+    MessageAdded {
+        run: RunId,
+        text: String,
+        /// What whoever said it calls it: said again under the same key it is the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// The blob of the agent's definition as it is from now on, if it is another than before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<Digest>,
+    },
     /// A run waits for its turn.
     #[serde(rename = "run.queued")]
     RunQueued { run: RunId },

@@ -35,6 +35,10 @@ pub enum Command {
         text: String,
         /// If a run is under way.
         busy: Busy,
+        /// What whoever says it calls it: said again under the same key it changes nothing.
+        key: Option<String>,
+        /// The blob of the agent's definition with which it is to run.
+        agent: Option<Digest>,
     },
     /// The model is about to be asked. To be recorded before it is.
     ModelRequested {

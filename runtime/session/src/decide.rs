@@ -64,7 +64,17 @@ impl Session {
             Command::Create { agent, agent_digest } => {
                 draft.record(Body::SessionCreated { agent, agent_digest })?;
             }
-            Command::Input { text, busy } => self.input(&mut draft, text, busy)?,
+            Command::Input { text, busy, key, agent } => {
+                if let Some(known) = key.as_ref().and_then(|key| self.run_of(key)) {
+                    return match known.input() == text {
+                        true => Ok(vec![]),
+                        false => Err(Refused::OtherInput { run: known.id() }),
+                    };
+                }
+                let run = self.input(&mut draft, &text, busy)?;
+                let agent = agent.filter(|agent| self.source() != Some(*agent));
+                draft.record(Body::MessageAdded { run, text, key, agent })?;
+            }
             Command::ModelRequested { step, request, parts } => {
                 let model = self.model_choice(definition).name.clone();
                 draft.record(Body::ModelRequested { step, model, request, parts })?;
@@ -201,7 +211,8 @@ impl Session {
         Ok(hold)
     }
 
-    fn input(&self, draft: &mut Draft<'_>, text: String, busy: Busy) -> Result<(), Refused> {
+    /// Makes way for an input; the run that it is for.
+    fn input(&self, draft: &mut Draft<'_>, text: &str, busy: Busy) -> Result<RunId, Refused> {
         if text.trim().is_empty() {
             return Err(Refused::EmptyInput);
         }
@@ -222,7 +233,7 @@ impl Session {
             }
         }
         let last = self.runs().last().map_or(0, |run| run.id().0);
-        draft.record(Body::MessageAdded { run: RunId(last.saturating_add(1)), text })
+        Ok(RunId(last.saturating_add(1)))
     }
 
     /// A reply, or the summary that was asked for before it.

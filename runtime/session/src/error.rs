@@ -74,6 +74,12 @@ pub enum Refused {
         /// Which.
         run: RunId,
     },
+    /// Another input was said under the same key.
+    #[error("run {run} was begun with another input under the same key")]
+    OtherInput {
+        /// The run of that input.
+        run: RunId,
+    },
     /// So many inputs wait for their turn already.
     #[error("{most} inputs wait for their turn: let some of them end first")]
     QueueFull {
@@ -148,6 +154,7 @@ impl Refused {
             Self::OtherAgent { .. } => "other-agent",
             Self::Closed => "closed",
             Self::Busy { .. } => "busy",
+            Self::OtherInput { .. } => "other-input",
             Self::QueueFull { .. } => "queue-full",
             Self::NoSuchCall { .. } => "no-such-call",
             Self::NotWaiting { .. } => "not-waiting",

@@ -31,6 +31,7 @@ pub struct Session {
     id: SessionId,
     owner: Option<(TenantId, UserId)>,
     agent: Option<(AgentName, Digest)>,
+    source: Option<Digest>,
     /// Behind `Arc`, so that a decision can be tried on a copy of the session.
     runs: Vec<Arc<Run>>,
     /// How many of them, from the first on, have ended.
@@ -59,6 +60,7 @@ impl Session {
             id,
             owner: None,
             agent: None,
+            source: None,
             runs: vec![],
             ended: 0,
             past: Totals::default(),
@@ -125,6 +127,18 @@ impl Session {
         self.agent.as_ref().map(|(name, digest)| (name, *digest))
     }
 
+    /// The blob of the agent's definition as it was used last.
+    #[must_use]
+    pub fn source(&self) -> Option<Digest> {
+        self.source
+    }
+
+    /// The run of the input that was said under this key.
+    #[must_use]
+    pub fn run_of(&self, key: &str) -> Option<&Run> {
+        self.runs.iter().map(Arc::as_ref).find(|run| run.key() == Some(key))
+    }
+
     /// When somebody closed it, which was the last that happened in it.
     #[must_use]
     pub fn closed_at(&self) -> Option<Timestamp> {
@@ -181,6 +195,13 @@ impl Session {
     #[must_use]
     pub fn pin(&self, tool: &ToolName) -> Option<Pin> {
         self.pins.get(tool).copied()
+    }
+
+    /// The tool of a call that has an intent, of the run that is under way.
+    #[must_use]
+    pub fn tool_of(&self, call: &CallId) -> Option<&ToolName> {
+        let call = self.run()?.current().iter().find(|known| known.id() == call)?;
+        call.intent().map(|intent| &intent.tool)
     }
 
     /// When its last event was recorded.
@@ -274,7 +295,10 @@ impl Session {
                 self.between_runs()?;
                 self.closed_at = Some(at);
             }
-            Body::MessageAdded { run, text } => self.queue(*run, text)?.seq = seq,
+            Body::MessageAdded { run, text, key, agent } => {
+                self.queue(*run, text, key.as_deref())?.seq = seq;
+                self.source = agent.or(self.source);
+            }
             Body::RunStarted { run } => {
                 let run = self.under_way(*run)?;
                 run.start(at)?;
@@ -444,7 +468,7 @@ impl Session {
         self.run().map_or(Ok(()), |run| Err(run.illegal()))
     }
 
-    fn queue(&mut self, id: RunId, text: &str) -> Result<&mut Run, Illegal> {
+    fn queue(&mut self, id: RunId, text: &str, key: Option<&str>) -> Result<&mut Run, Illegal> {
         if self.agent.is_none() {
             return Err(Illegal("the session was not created".into()));
         }
@@ -452,7 +476,7 @@ impl Session {
         if id.0 != next {
             return Err(Illegal(format!("the next run is r{next}")));
         }
-        self.runs.push(Arc::new(Run::queued(id, text)));
+        self.runs.push(Arc::new(Run::queued(id, text, key)));
         let run = self.runs.last_mut().map(Arc::make_mut);
         run.ok_or_else(|| Illegal("no run is under way".into()))
     }

@@ -110,6 +110,7 @@ impl Totals {
 pub struct Run {
     id: RunId,
     input: Arc<str>,
+    key: Option<Arc<str>>,
     status: RunStatus,
     stopping: Option<Ending>,
     failure: Option<String>,
@@ -134,10 +135,11 @@ pub struct Run {
 }
 
 impl Run {
-    pub(crate) fn queued(id: RunId, input: &str) -> Self {
+    pub(crate) fn queued(id: RunId, input: &str, key: Option<&str>) -> Self {
         Self {
             id,
             input: input.into(),
+            key: key.map(Into::into),
             status: RunStatus::Queued,
             stopping: None,
             failure: None,
@@ -164,6 +166,12 @@ impl Run {
     #[must_use]
     pub fn input(&self) -> &str {
         &self.input
+    }
+
+    /// What whoever said it calls it.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     /// Where it stands.

@@ -270,7 +270,12 @@ impl Play {
             1 => drop(self.tell(cancel())),
             5 => {
                 let busy = [Busy::Queue, Busy::Interrupt][self.choices.below(2) as usize];
-                drop(self.tell(Command::Input { text: "more".into(), busy }));
+                drop(self.tell(Command::Input {
+                    text: "more".into(),
+                    busy,
+                    key: None,
+                    agent: None,
+                }));
             }
             6 => {
                 let spent = Spent { level: BudgetLevel::Tenant, spent: 1, of: 1, reopens: None };

@@ -1,0 +1,626 @@
+//! Driving a session: one task that asks the machine what is to be done, starts what is not under
+//! way, and tells the machine what came of it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use ringfence_capability::fs::Scratch;
+use ringfence_catalog::{model_name, resolve};
+use ringfence_event::{
+    Asked, CallId, CallLimits, CallResult, Denial, DenialCode, Digest, Event, FunctionName,
+    IdempotencyKey, Intent, ModelFailure, ModelFailureClass, ModelReply, Money, Note, Outcome,
+    StepId, TokenUsage, ToolName, Usage,
+};
+use ringfence_policy::Permit;
+use ringfence_sandbox::{Answer, Cancel, Sink};
+use ringfence_session::{Approval, Command, Definition, Effect, Refused, Session};
+use tokio::{
+    sync::mpsc,
+    task::{AbortHandle, JoinSet},
+    time::MissedTickBehavior,
+};
+
+use crate::{
+    Agent, Caller, Error, Installed, RunEnded,
+    buckets::{self, CallBuckets},
+    call::{self, Context, NotRun, Over, no_such_function, run_permitted},
+    inbox::InboxCommand,
+    journal::Journal,
+    plan,
+    run::is_over,
+    runtime::Inner,
+    tool::Unusable,
+};
+
+/// How often the inbox is looked at and what is recorded is shown, while a run is under way: a
+/// person who cancels from another terminal waits no longer than this.
+const BEAT: Duration = Duration::from_millis(50);
+
+/// What a driver drives for.
+pub(crate) enum Until {
+    /// The run of the input that was said under this key has ended, or nothing goes on before a person
+    /// answers.
+    Run(String),
+    /// No run is under way, or nothing goes on before a person answers.
+    Idle,
+}
+
+/// What a task of the driver comes back with.
+enum Done {
+    Reply(StepId, Result<ModelReply, (ModelFailure, TokenUsage)>),
+    Call(CallId, Box<Over>),
+    Loaded(ToolName, Result<(), Unusable>),
+}
+
+type Decided = Result<(Arc<Installed>, Permit), NotRun>;
+
+/// One session under way.
+pub(crate) struct Driver<'a> {
+    inner: &'a Arc<Inner>,
+    caller: &'a Caller,
+    agent: &'a Agent,
+    definition: Definition,
+    journal: Journal,
+    tasks: JoinSet<Done>,
+    asking: Option<(StepId, AbortHandle)>,
+    /// The calls that run, and the tasks they run in.
+    running: HashMap<CallId, (Cancel, tokio::task::Id)>,
+    /// The tools that are on their way: compiling one may take long, and the run is to be cancelled
+    /// and to end at its time meanwhile.
+    loading: HashSet<ToolName>,
+    /// What came of those that did not arrive, until somebody is told.
+    unusable: HashMap<ToolName, Unusable>,
+    /// What was decided and has not started yet.
+    permits: HashMap<CallId, (Arc<Installed>, Permit)>,
+    notes: mpsc::UnboundedSender<(CallId, Note)>,
+    heard: mpsc::UnboundedReceiver<(CallId, Note)>,
+    scratch: Arc<Scratch>,
+    recovered: bool,
+}
+
+impl<'a> Driver<'a> {
+    pub(crate) fn new(
+        inner: &'a Arc<Inner>,
+        caller: &'a Caller,
+        agent: &'a Agent,
+        definition: Definition,
+        journal: Journal,
+    ) -> Self {
+        let (notes, heard) = mpsc::unbounded_channel();
+        let scratch = inner.scratches.of_session(&caller.tenant, journal.session().id());
+        Self {
+            inner,
+            caller,
+            agent,
+            definition,
+            journal,
+            tasks: JoinSet::new(),
+            asking: None,
+            running: HashMap::new(),
+            loading: HashSet::new(),
+            unusable: HashMap::new(),
+            permits: HashMap::new(),
+            notes,
+            heard,
+            scratch,
+            recovered: false,
+        }
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        self.journal.session()
+    }
+
+    /// Makes the session if it is new, and takes up what another process left: to be done before
+    /// anything else is recorded.
+    pub(crate) fn recover(&mut self) -> Result<(), Error> {
+        if std::mem::replace(&mut self.recovered, true) {
+            return Ok(());
+        }
+        if self.session().agent().is_none() {
+            let (agent, agent_digest) = (self.definition.name.clone(), self.definition.digest);
+            return self.record(Command::Create { agent, agent_digest });
+        }
+        // Cancelled while nobody drove it: then nothing of it starts again.
+        self.read_inbox()?;
+        self.record(Command::Recover)
+    }
+
+    /// Keeps the agent's definition with the session.
+    pub(crate) fn keep(&mut self, source: Vec<u8>) -> Digest {
+        let digest = Digest::of(&source);
+        match self.session().source() == Some(digest) {
+            true => digest,
+            false => self.journal.blob(source),
+        }
+    }
+
+    pub(crate) async fn drive(
+        &mut self,
+        until: Until,
+        cancel: &Cancel,
+        show: &mut (dyn FnMut(&Event) + Send),
+    ) -> Result<RunEnded, Error> {
+        self.recover()?;
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut cancelled = false;
+        while !self.is_done(&until) {
+            self.start(show).await?;
+            if self.is_done(&until) {
+                break;
+            }
+            let wake = self.session().wake_at(&self.definition);
+            let clock = self.inner.config.clock.clone();
+            tokio::select! {
+                Some(done) = self.tasks.join_next_with_id() => self.finished(done, show).await?,
+                Some((call, note)) = self.heard.recv() => {
+                    self.late(Command::Noted { call, note })?;
+                }
+                () = cancel.requested(), if !cancelled => {
+                    cancelled = true;
+                    self.cancel_all(&until)?;
+                }
+                () = async { clock.until(wake.unwrap_or_default()).await }, if wake.is_some() => {
+                    self.late(Command::Wake)?;
+                }
+                _ = beat.tick() => {
+                    self.read_inbox()?;
+                    self.journal.save(show).await?;
+                }
+            }
+            // What was said before a call ended stands before its end.
+            while let Ok((call, note)) = self.heard.try_recv() {
+                self.late(Command::Noted { call, note })?;
+            }
+        }
+        self.tasks.shutdown().await;
+        self.journal.save(show).await?;
+        self.ended(&until)
+    }
+
+    /// Whether there is nothing more to drive for.
+    fn is_done(&self, until: &Until) -> bool {
+        let session = self.session();
+        match until {
+            Until::Run(key) => session.run_of(key).is_none_or(|run| is_over(session, run)),
+            Until::Idle => {
+                session.run().is_none_or(|run| run.status().is_waiting_for_somebody())
+            }
+        }
+    }
+
+    fn ended(&self, until: &Until) -> Result<RunEnded, Error> {
+        let session = self.session();
+        let run = match until {
+            Until::Run(key) => session.run_of(key),
+            Until::Idle => session.run().or_else(|| session.runs().last().map(AsRef::as_ref)),
+        };
+        Ok(RunEnded::of(session, run.ok_or(Refused::NoRun)?))
+    }
+
+    /// Whoever cancels means the run that is waited for, and those before it.
+    fn cancel_all(&mut self, until: &Until) -> Result<(), Error> {
+        if let Until::Run(key) = until
+            && let Some(run) = self.session().run_of(key).map(ringfence_session::Run::id)
+        {
+            let before: Vec<_> = self.session().queued().map(|queued| queued.id()).collect();
+            for queued in before.into_iter().filter(|queued| *queued <= run) {
+                self.late(Command::Cancel { run: Some(queued) })?;
+            }
+        }
+        self.late(Command::Cancel { run: None })
+    }
+
+    pub(crate) fn record(&mut self, command: Command) -> Result<(), Error> {
+        self.journal.record(&self.definition, command)
+    }
+
+    /// Records what may have come too late: then nothing is to be recorded.
+    fn late(&mut self, command: Command) -> Result<(), Error> {
+        match self.record(command) {
+            Err(Error::Refused(Refused::NotNow { .. } | Refused::NoRun)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Starts everything that should be under way and is not.
+    async fn start(&mut self, show: &mut (dyn FnMut(&Event) + Send)) -> Result<(), Error> {
+        loop {
+            if let Some((step, task)) = &self.asking {
+                if self.session().is_asking(*step) {
+                    // Nothing else is to be done while the model is asked.
+                    return Ok(());
+                }
+                task.abort();
+                self.asking = None;
+            }
+            let mut changed = false;
+            for effect in self.session().pending(&self.definition, self.journal.now()) {
+                changed = match effect {
+                    Effect::AskModel { step, request } => {
+                        let (digest, parts) = (request.digest(), request.parts());
+                        self.record(Command::ModelRequested { step, request: digest, parts })?;
+                        // Nothing is sent to a vendor before what it follows from is durable.
+                        self.journal.save(show).await?;
+                        let model = self.inner.model(&request.model)?;
+                        let task = self.tasks.spawn(async move {
+                            let reply = model.complete(&request).await;
+                            Done::Reply(step, reply.map_err(call::model_failure))
+                        });
+                        self.asking = Some((step, task));
+                        true
+                    }
+                    // Calls are decided in their order, whatever tool is there first.
+                    Effect::Check { .. } if !self.loading.is_empty() => false,
+                    Effect::Check { call, function, arguments, fuel_left, approval, spent } => {
+                        let yes = Yes { approval, spent };
+                        self.check(call, &function, &arguments, fuel_left, &yes)?
+                    }
+                    Effect::Run { call, intent, arguments, approval, answer } => {
+                        let spent = self.session().run().map(|run| run.totals().cost);
+                        let yes = Yes { approval, spent: spent.unwrap_or_default() };
+                        self.run_call(call, intent, arguments, &yes, answer, show).await?
+                    }
+                    Effect::Stop { call } => {
+                        if let Some((cancel, _)) = self.running.get(&call) {
+                            cancel.cancel();
+                        }
+                        false
+                    }
+                };
+                if changed {
+                    break;
+                }
+            }
+            if !changed {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Decides a proposed call. Says whether anything came of it.
+    fn check(
+        &mut self,
+        call: CallId,
+        name: &str,
+        arguments: &str,
+        fuel: u64,
+        yes: &Yes,
+    ) -> Result<bool, Error> {
+        let session = self.session().id().clone();
+        let Some(decided) = self.decide(name, arguments, fuel, yes) else { return Ok(false) };
+        let command = match decided {
+            Err(NotRun::Denied(denials)) => Command::Denied { call, denials },
+            Err(NotRun::Invalid(failure)) => Command::Invalid { call, failure },
+            Err(NotRun::Held(hold)) => Command::Held { call, hold },
+            Err(NotRun::Broken(message)) => {
+                return self.over(call, Outcome::HostError { message }).map(|()| true);
+            }
+            Ok((installed, permit)) => {
+                let arguments = Digest::of(arguments.as_bytes());
+                let key = IdempotencyKey::derive(&session, &call, &arguments);
+                let intent = Box::new(call::intent(self.inner, &installed, &permit, key)?);
+                self.permits.insert(call.clone(), (installed, permit));
+                Command::Permitted { call, intent }
+            }
+        };
+        match self.record(command) {
+            // Asked again when a running call gives fuel back.
+            Err(Error::Refused(Refused::FuelReserved)) => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
+    /// `None` while the tool is on its way: asked again when it is there.
+    fn decide(&mut self, name: &str, arguments: &str, fuel: u64, yes: &Yes) -> Option<Decided> {
+        let Some((tool, function)) = resolve(name) else {
+            return Some(Err(NotRun::Denied(vec![no_such_function(name)])));
+        };
+        let found = self.find(&tool)?;
+        Some(self.decide_found(found, name, (&tool, &function), arguments, fuel, yes))
+    }
+
+    /// A tool, or why it cannot be used; `None` while it is on its way.
+    fn find(&mut self, tool: &ToolName) -> Option<Result<Arc<Installed>, Unusable>> {
+        if let Some(installed) = self.inner.tools.loaded(tool) {
+            return Some(Ok(installed));
+        }
+        if self.inner.tools.entry(tool).is_none() {
+            return Some(Err(Unusable::NotInstalled));
+        }
+        if let Some(unusable) = self.unusable.remove(tool) {
+            return Some(Err(unusable));
+        }
+        if self.loading.insert(tool.clone()) {
+            let (inner, tool) = (self.inner.clone(), tool.clone());
+            self.tasks.spawn(async move {
+                let loaded = inner.tool(&tool).await.map(drop);
+                Done::Loaded(tool, loaded)
+            });
+        }
+        None
+    }
+
+    fn decide_found(
+        &self,
+        found: Result<Arc<Installed>, Unusable>,
+        name: &str,
+        (tool, function): (&ToolName, &FunctionName),
+        arguments: &str,
+        fuel: u64,
+        yes: &Yes,
+    ) -> Decided {
+        let nobody = || NotRun::Denied(vec![no_such_function(name)]);
+        let installed = found.map_err(|unusable| match unusable {
+            Unusable::NotInstalled => nobody(),
+            Unusable::Changed(difference) => NotRun::Denied(vec![difference.denial(function)]),
+            Unusable::Broken(error) => {
+                NotRun::Broken(format!("tool `{tool}` cannot be loaded: {error}"))
+            }
+        })?;
+        if installed.entry.function(function).is_none() {
+            return Err(nobody());
+        }
+        let listed = self.agent.definition.check_function(tool, function);
+        listed.map_err(|denial| NotRun::Denied(vec![denial]))?;
+        let build = (installed.entry.component, installed.entry.definitions);
+        let pin = self.session().pin(tool).map(|pin| (pin.component, pin.definitions));
+        if pin.is_some_and(|pin| pin != build) {
+            return Err(NotRun::Denied(vec![refused(DenialCode::OtherBuild, tool, function)]));
+        }
+        let left = CallLimits { fuel, ..CallLimits::UNBOUNDED };
+        let context = Context {
+            limits: Some(&left),
+            agent: Some(self.agent),
+            approval: yes.approval.as_deref(),
+            spent: yes.spent,
+            now: self.journal.now(),
+        };
+        let permit =
+            call::decide(self.inner, self.caller, &installed, function, arguments, &context)?;
+        Ok((installed, permit))
+    }
+
+    /// Starts a call that was decided. After a restart it is decided again: a permit is never
+    /// loaded. Says whether anything came of it.
+    async fn run_call(
+        &mut self,
+        call: CallId,
+        intent: Arc<Intent>,
+        arguments: Arc<str>,
+        yes: &Yes,
+        answer: Option<ringfence_session::Answer>,
+        show: &mut (dyn FnMut(&Event) + Send),
+    ) -> Result<bool, Error> {
+        let decided = match self.permits.remove(&call) {
+            Some(decided) => Ok(decided),
+            None => {
+                let name = model_name(&intent.tool, &intent.function);
+                let Some(decided) = self.decide(&name, &arguments, intent.limits.fuel, yes) else {
+                    return Ok(false);
+                };
+                decided.and_then(|decided| same_as_intended(&decided.1, &intent).map(|()| decided))
+            }
+        };
+        let (installed, permit) = match decided {
+            Ok(decided) => decided,
+            Err(NotRun::Denied(denials)) => {
+                return self.record(Command::Denied { call, denials }).map(|()| true);
+            }
+            // It had a yes, or needed none, when it was intended: the rules are others now.
+            Err(NotRun::Held(_)) => {
+                let denial = refused(DenialCode::ChangedSince, &intent.tool, &intent.function);
+                let denials = vec![denial];
+                return self.record(Command::Denied { call, denials }).map(|()| true);
+            }
+            Err(NotRun::Invalid(failure)) => {
+                self.record(Command::Started { call: call.clone() })?;
+                return self.over(call, Outcome::Invalid { failure }).map(|()| true);
+            }
+            Err(NotRun::Broken(message)) => {
+                return self.over(call, Outcome::HostError { message }).map(|()| true);
+            }
+        };
+        let answer = match answer {
+            None => None,
+            Some(answer) => {
+                let state = self.inner.store()?.blob(&self.caller.tenant, &answer.state)?;
+                let value = answer.value.map(|value| value.to_string());
+                Some(Answer { value, state: state.unwrap_or_default() })
+            }
+        };
+        self.record(Command::Started { call: call.clone() })?;
+        if intent.effect.needs_durable_intent() {
+            // A crash must find what may not be repeated, or only with the same key.
+            self.journal.save(show).await?;
+        }
+        let cancel = Cancel::new();
+        let buckets = self.buckets()?;
+        let sink = Arc::new(Notes { call: call.clone(), notes: self.notes.clone() });
+        let (inner, scratch) = (self.inner.clone(), self.scratch.clone());
+        let (id, of_call) = (call.clone(), cancel.clone());
+        let task = self.tasks.spawn(async move {
+            let over = run_permitted(
+                &inner, &installed, permit, &id, &intent, &arguments, answer, &buckets, &scratch,
+                &of_call, sink,
+            );
+            let over = Box::new(over.await);
+            Done::Call(id, over)
+        });
+        self.running.insert(call, (cancel, task.id()));
+        Ok(true)
+    }
+
+    fn buckets(&self) -> Result<CallBuckets, Error> {
+        let store = self.inner.store()?.clone();
+        let agent = Some(&self.definition.name);
+        Ok(CallBuckets::new(store, self.caller, self.session().id().as_str(), agent))
+    }
+
+    async fn finished(
+        &mut self,
+        done: Result<(tokio::task::Id, Done), tokio::task::JoinError>,
+        show: &mut (dyn FnMut(&Event) + Send),
+    ) -> Result<(), Error> {
+        match done {
+            Ok((_, Done::Reply(step, reply))) => {
+                // A question that was called off may have been answered all the same.
+                if self.asking.as_ref().is_some_and(|(asked, _)| *asked == step) {
+                    self.asking = None;
+                }
+                self.late(Command::ModelReplied { step, reply })
+            }
+            Ok((_, Done::Loaded(tool, loaded))) => {
+                self.loading.remove(&tool);
+                if let Err(unusable) = loaded {
+                    self.unusable.insert(tool, unusable);
+                }
+                Ok(())
+            }
+            Ok((_, Done::Call(call, over))) => {
+                self.running.remove(&call);
+                self.settle(call, *over, show).await
+            }
+            // A question that was called off; or the host panicked around a call, which costs the
+            // call and not the session.
+            Err(error) => {
+                let lost = self.running.iter().find(|(_, (_, task))| *task == error.id());
+                match lost.map(|(call, _)| call.clone()) {
+                    None => self.question_lost(&error),
+                    Some(call) => {
+                        self.running.remove(&call);
+                        let message = "the host failed while the call ran".to_owned();
+                        self.over(call, Outcome::HostError { message })
+                    }
+                }
+            }
+        }
+    }
+
+    /// A question that was called off is over; one that took the host with it has no reply.
+    fn question_lost(&mut self, error: &tokio::task::JoinError) -> Result<(), Error> {
+        match self.asking.take_if(|(_, task)| task.id() == error.id()) {
+            Some((step, _)) if error.is_panic() => {
+                let failure = ModelFailure {
+                    class: ModelFailureClass::Host,
+                    message: "the host failed while the model was asked".to_owned(),
+                    retry_after_ms: None,
+                };
+                let reply = Err((failure, TokenUsage::default()));
+                self.late(Command::ModelReplied { step, reply })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Records how a call ended, with what it wrote to memory; or what it asks.
+    async fn settle(
+        &mut self,
+        call: CallId,
+        over: Over,
+        show: &mut (dyn FnMut(&Event) + Send),
+    ) -> Result<(), Error> {
+        let Over { mut result, policy, writes, state } = over;
+        if let (Outcome::NeedsInput { question }, Some(state)) = (&result.outcome, state) {
+            let question = question.clone();
+            // The tool's own, kept for it and shown to nobody.
+            let state = self.journal.blob(state);
+            let (denials, usage) = (result.denials, Box::new(result.usage));
+            let asked = Command::Asked { call: call.clone(), question, state, denials, usage };
+            return match self.record(asked) {
+                // The run is being ended: nobody will answer.
+                Err(Error::Refused(Refused::NotNow { .. })) => self.over(call, Outcome::Cancelled),
+                other => other,
+            };
+        }
+        let mut full = None;
+        let now = self.journal.now();
+        let again = self.session().retries(&self.definition, now, &call, &result).is_some();
+        if !writes.is_empty() && !again {
+            let tool = self.session().tool_of(&call).cloned();
+            let plan = plan::written(tool.as_ref(), &writes);
+            let (writes, memory) = self.buckets()?.changes(writes);
+            let result = Box::new(result.clone());
+            let finished = Command::Finished { call: call.clone(), result, memory, plan };
+            let limits = buckets::limits(&policy);
+            let stored =
+                self.journal.remember(&self.definition, finished, writes, limits, show).await;
+            match stored {
+                Err(Error::Store(ringfence_store::Error::MemoryFull { scope })) => {
+                    full = Some(scope);
+                }
+                stored => return stored,
+            }
+        }
+        if let Some(scope) = full {
+            buckets::end_full(&policy, scope, &mut result);
+        }
+        let result = Box::new(result);
+        self.record(Command::Finished { call, result, memory: vec![], plan: None })
+    }
+
+    fn over(&mut self, call: CallId, outcome: Outcome) -> Result<(), Error> {
+        let result = CallResult { outcome, denials: vec![], usage: Usage::default() };
+        let result = Box::new(result);
+        self.record(Command::Finished { call, result, memory: vec![], plan: None })
+    }
+
+    pub(crate) fn read_inbox(&mut self) -> Result<(), Error> {
+        for inboxed in self.journal.inbox()? {
+            // A later version's command: not this one's to understand, and not to be lost.
+            let Some(command) = InboxCommand::parse(&inboxed.command) else { continue };
+            match self.record(command.command()) {
+                // Somebody else was faster, or it ended meanwhile: whoever said it was told what was
+                // so then, and sees in the journal what came of it.
+                Ok(()) | Err(Error::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+            self.journal.done(inboxed.id);
+        }
+        Ok(())
+    }
+}
+
+/// What speaks for a call when it is decided.
+struct Yes {
+    approval: Option<Arc<Approval>>,
+    spent: Money,
+}
+
+/// What was intended before a crash is what may run after it: not another component, not another
+/// effect, not under other grants.
+fn same_as_intended(permit: &Permit, intent: &Intent) -> Result<(), NotRun> {
+    let now = (permit.component(), permit.definitions(), permit.version(), permit.effect());
+    if now == (intent.component, intent.definitions, intent.policy, intent.effect) {
+        return Ok(());
+    }
+    let denial = refused(DenialCode::ChangedSince, &intent.tool, &intent.function);
+    Err(NotRun::Denied(vec![denial]))
+}
+
+/// The denial of a function that no line allows as things stand.
+fn refused(code: DenialCode, tool: &ToolName, function: &FunctionName) -> Denial {
+    let asked = Asked::Function {
+        tool: Some(tool.clone()),
+        function: Some(function.clone()),
+        name: model_name(tool, function),
+    };
+    Denial::new(code, asked, vec![])
+}
+
+/// What a call of a session says, on its way to the driver.
+struct Notes {
+    call: CallId,
+    notes: mpsc::UnboundedSender<(CallId, Note)>,
+}
+
+impl Sink for Notes {
+    fn note(&self, note: Note) {
+        // Nobody listens any more when the session is over; then the note has no place either.
+        let _ = self.notes.send((self.call.clone(), note));
+    }
+}
