@@ -45,7 +45,7 @@ pub use journal::{Body, Compaction, Event, FORMAT, Intent, Note, Stream, Timesta
 pub use limit::{CallLimits, Limit};
 pub use money::{InvalidMoney, Money, Price};
 pub use outcome::{CallResult, Content, Failure, FailureKind, Level, Link, Media, Outcome, Output};
-pub use rule::{CompactionRule, RetryRule, RetryRules, SessionLimits};
+pub use rule::{CompactionRule, FallbackRule, RetryRule, RetryRules, SessionLimits};
 pub use secret::{SecretFault, SecretPlace};
 pub use text::{is_hidden, neutralise, neutralise_line};
 pub use usage::Usage;
