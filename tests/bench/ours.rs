@@ -107,6 +107,7 @@ impl Ours {
             function: inner.function.clone(),
             arguments: arguments.to_owned(),
             start,
+            answer: None,
         };
         Ok(inner.tool.run(opened, call, cancel, sink).await)
     }

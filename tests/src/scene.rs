@@ -205,7 +205,14 @@ impl Scene {
         let permit = self.permit(&function, &arguments);
         let opened = self.host.open(permit, START, SEED, self.stored.clone()).unwrap();
         let key = IdempotencyKey("key".into());
-        let call = Call { id: CallId::direct([1; 16]), key, function, arguments, start: START };
+        let call = Call {
+            id: CallId::direct([1; 16]),
+            key,
+            function,
+            arguments,
+            start: START,
+            answer: None,
+        };
         (opened, call)
     }
 

@@ -37,6 +37,7 @@ mod json;
 mod lock;
 mod lock_file;
 mod name;
+mod question;
 mod schema;
 mod work;
 
@@ -48,3 +49,4 @@ pub use function::{Function, Via, definitions_digest};
 pub use lock::{Entry, Lock};
 pub use lock_file::{LOCK_FILE, replace_file};
 pub use name::{FUNCTION_NAME_BYTES_MAX, model_name, resolve};
+pub use question::{check_answer, check_question};

@@ -85,8 +85,9 @@ impl Agent {
 
     /// An agent that a session has kept.
     pub(crate) fn from_stored(bytes: &[u8]) -> Result<Self, Error> {
-        let source: Source = serde_json::from_slice(bytes)
-            .map_err(|error| Error::input(format!("the session's agent cannot be read: {error}")))?;
+        let source: Source = serde_json::from_slice(bytes).map_err(|error| {
+            Error::input(format!("the session's agent cannot be read: {error}"))
+        })?;
         let definition = ringfence_agent::Agent::parse(&source.file, &source.text)?;
         Ok(Self::of(definition, source))
     }

@@ -5,15 +5,18 @@ use std::{path::PathBuf, sync::Arc};
 use ringfence_capability::fs::Scratch;
 use ringfence_catalog::{ToolFolder, model_name};
 use ringfence_event::{
-    Asked, Body, CallId, CallResult, Denial, DenialCode, Digest, FileOwner, FunctionName,
-    IdempotencyKey, Intent, Limit, Outcome, Remedy, Scope, Stream, ToolName, Usage,
+    Asked, Body, CallId, CallResult, Denial, DenialCode, Digest, FileOwner, FunctionName, Hold,
+    IdempotencyKey, Intent, Limit, ModelFailure, Money, Outcome, Remedy, Scope, Stream, Timestamp,
+    TokenUsage, ToolName, Usage,
 };
-use ringfence_policy::{CallRequest, Decision, Permit, ToolPolicy};
-use ringfence_sandbox::{Call, Cancel, Sink};
+use ringfence_model::ModelError;
+use ringfence_policy::{CallRequest, Decision, Held, Permit, ToolPolicy};
+use ringfence_sandbox::{Answer, Call, Cancel, Sink};
+use ringfence_session::Approval;
 use ringfence_store::{Append, Batch, MemoryLimits, MemoryWrite, NewEvent};
 
 use crate::{
-    Caller, Error, Installed, Runtime,
+    Agent, Caller, Error, Installed, Runtime,
     buckets::{self, CallBuckets},
     entropy, redact,
     root::register_flags,
@@ -87,7 +90,8 @@ impl Runtime {
             function: model_name(&installed.manifest.name, &function.name),
             arguments: call.arguments.clone(),
         });
-        let checked = decide(inner, caller, &installed, &function.name, &call.arguments, &Context::default());
+        let checked =
+            decide(inner, caller, &installed, &function.name, &call.arguments, &Context::default());
         let permit = match checked {
             Ok(permit) => permit,
             Err(outcome) => {
@@ -271,18 +275,41 @@ pub(crate) fn decide(
         arguments: Digest::of(arguments.as_bytes()),
         limits: context.limits,
     });
-    let permit = match decision {
-        Decision::Permit(permit) => permit,
+    let (permit, held) = match decision {
+        Decision::Permit(permit) => (permit, None),
+        Decision::Hold(permit, held) => (permit, Some(held)),
         Decision::Denial(denial) => return Err(NotRun::Denied(vec![denial])),
-        Decision::Hold(_, held) => held_by(held, context),
     };
     match installed.entry.function(name).map(|function| function.check_arguments(arguments)) {
-        Some(Ok(_)) => Ok(permit),
-        Some(Err(failure)) => Err(NotRun::Invalid(failure)),
+        Some(Ok(_)) => {}
+        Some(Err(failure)) => return Err(NotRun::Invalid(failure)),
         None => {
-            Err(NotRun::Denied(vec![no_such_function(&model_name(&installed.manifest.name, name))]))
+            let name = model_name(&installed.manifest.name, name);
+            return Err(NotRun::Denied(vec![no_such_function(&name)]));
         }
     }
+    // Nobody is asked about what cannot run.
+    match held {
+        None => Ok(permit),
+        Some(held) => Err(NotRun::Held(Box::new(held_by(held, context)))),
+    }
+}
+
+/// A hold as it is recorded: with the time at which it ends.
+fn held_by(held: Held, context: &Context<'_>) -> Hold {
+    let expires = held.expires_ms.map(|ms| Timestamp(context.now.0.saturating_add(ms)));
+    Hold {
+        rules: held.rules,
+        binding: held.binding,
+        expires,
+        on_expiry: held.on_expiry,
+        scope: held.scope,
+    }
+}
+
+/// Why a model did not reply, as the machine is told it.
+pub(crate) fn model_failure(error: ModelError) -> (ModelFailure, TokenUsage) {
+    (error.failure, error.tokens)
 }
 
 fn asked(tool: &ToolName, function: &FunctionName) -> Asked {
@@ -398,14 +425,19 @@ fn check_structured(installed: &Installed, function: &FunctionName, outcome: &mu
     let Outcome::Succeeded { output } = outcome else { return };
     let Some(function) = installed.entry.function(function) else { return };
     if let Err(message) = function.check_structured(output.structured.as_ref()) {
-        *outcome = Outcome::Failed {
-            failure: ringfence_event::Failure {
-                kind: ringfence_event::FailureKind::Failed,
-                message: format!("the tool's output does not fit its own schema: {message}"),
-                path: None,
-                retry_after_ms: None,
-            },
-        };
+        *outcome = failed(format!("the tool's output does not fit its own schema: {message}"));
+    }
+}
+
+/// A call whose tool did not do its part.
+pub(crate) fn failed(message: String) -> Outcome {
+    Outcome::Failed {
+        failure: ringfence_event::Failure {
+            kind: ringfence_event::FailureKind::Failed,
+            message,
+            path: None,
+            retry_after_ms: None,
+        },
     }
 }
 

@@ -14,7 +14,7 @@ use ringfence_policy::{
 use ringfence_vault::Vault;
 use serde::Deserialize;
 
-use crate::Error;
+use crate::{Clock, Error};
 
 /// The name of the operator's file.
 pub(crate) const CONFIG_FILE: &str = "ringfence.toml";
@@ -62,6 +62,7 @@ pub struct Config {
     pub(crate) models: BTreeMap<ModelName, ModelConfig>,
     pub(crate) grants: Grants,
     pub(crate) vault: Vault,
+    pub(crate) clock: Clock,
     /// The text of the operator's file, to show what is wrong in it.
     pub(crate) text: String,
 }
@@ -112,6 +113,7 @@ impl Config {
             models: file.model,
             grants,
             vault: Vault::new(),
+            clock: Clock::system(),
             text,
         })
     }
@@ -128,6 +130,7 @@ impl Config {
             models: BTreeMap::new(),
             grants: Grants::none(CONFIG_FILE),
             vault: Vault::new(),
+            clock: Clock::system(),
             text: String::new(),
         }
     }
@@ -160,6 +163,12 @@ impl Config {
     #[must_use]
     pub fn with_vault(self, vault: Vault) -> Self {
         Self { vault, ..self }
+    }
+
+    /// The same with another clock: for tests of what waits.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// Where state is kept.

@@ -187,9 +187,7 @@ impl<'a> Driver<'a> {
         let session = self.session();
         match until {
             Until::Run(key) => session.run_of(key).is_none_or(|run| is_over(session, run)),
-            Until::Idle => {
-                session.run().is_none_or(|run| run.status().is_waiting_for_somebody())
-            }
+            Until::Idle => session.run().is_none_or(|run| run.status().is_waiting_for_somebody()),
         }
     }
 
@@ -527,6 +525,13 @@ impl<'a> Driver<'a> {
         let Over { mut result, policy, writes, state } = over;
         if let (Outcome::NeedsInput { question }, Some(state)) = (&result.outcome, state) {
             let question = question.clone();
+            if let Err(why) = ringfence_catalog::check_question(&question.schema) {
+                let message = format!("the tool's question is unusable: {why}");
+                let outcome = call::failed(message);
+                let result = Box::new(CallResult { outcome, ..result });
+                let (memory, plan) = (vec![], None);
+                return self.record(Command::Finished { call, result, memory, plan });
+            }
             // The tool's own, kept for it and shown to nobody.
             let state = self.journal.blob(state);
             let (denials, usage) = (result.denials, Box::new(result.usage));

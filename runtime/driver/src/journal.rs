@@ -16,7 +16,7 @@ use ringfence_store::{
 use crate::{Caller, Clock, Error, entropy};
 
 /// How many events are read at a time.
-const PAGE: u32 = 1000;
+pub(crate) const PAGE: u32 = 1000;
 
 /// A session with the right to write it.
 pub(crate) struct Journal {
@@ -45,11 +45,8 @@ impl Journal {
         caller: &Caller,
         id: &SessionId,
     ) -> Result<Self, Error> {
-        Self::try_open(store, home, clock, caller, id).await?.ok_or_else(|| {
-            Error::input(format!(
-                "session {id} is being driven already; `ringfence session cancel {id}` ends its run"
-            ))
-        })
+        let opened = Self::try_open(store, home, clock, caller, id).await?;
+        opened.ok_or_else(|| driven(id))
     }
 
     /// The same; `None` while somebody drives it.
@@ -196,6 +193,13 @@ impl Journal {
             events,
         }
     }
+}
+
+/// Somebody else drives the session.
+pub(crate) fn driven(id: &SessionId) -> Error {
+    Error::input(format!(
+        "session {id} is being driven already; `ringfence session cancel {id}` ends its run"
+    ))
 }
 
 /// Takes a session to drive it, on this machine; `None` if somebody else has. The claim in the store

@@ -22,12 +22,17 @@
 mod agent;
 mod buckets;
 mod call;
+mod clock;
 mod config;
+mod definition;
+mod drive;
 mod entropy;
 mod error;
 mod explain;
+mod inbox;
 mod journal;
 mod manage;
+mod plan;
 mod redact;
 mod root;
 mod run;
@@ -37,6 +42,7 @@ mod tool;
 
 pub use agent::Agent;
 pub use call::{DirectCall, ToolRef};
+pub use clock::Clock;
 pub use config::Config;
 pub use error::Error;
 pub use manage::{Added, Granted, Inspected};
@@ -51,7 +57,9 @@ pub use ringfence_event as event;
 pub use ringfence_policy as policy;
 pub use ringfence_sandbox::{Cancel, Import, ImportClass, Sink};
 /// Sessions as their journal tells them.
-pub use ringfence_session::{Call, CallStatus, Run, RunStatus, Session};
+pub use ringfence_session::{
+    Approval, Busy, Call, CallStatus, Inquiry, Refused, Run, RunStatus, Session, Totals, hold_id,
+};
 pub use ringfence_store::{Resolved, SessionSummary};
 /// Where secrets are read.
 pub use ringfence_vault as vault;

@@ -12,9 +12,8 @@ const KEY: &str = "plan";
 /// The plan that a call wrote, if it did. What cannot be read as one is a value like any other.
 pub(crate) fn written(tool: Option<&ToolName>, writes: &Writes) -> Option<Vec<PlanItem>> {
     tool.filter(|tool| tool.as_str() == TOOL)?;
-    let (_, change) = writes.iter().find(|((scope, key), _)| {
-        *scope == Scope::Session && key == KEY
-    })?;
+    let (_, change) =
+        writes.iter().find(|((scope, key), _)| *scope == Scope::Session && key == KEY)?;
     match change {
         Change::Set(value) => serde_json::from_slice(value).ok(),
         Change::Delete => Some(vec![]),

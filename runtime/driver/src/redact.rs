@@ -36,6 +36,9 @@ pub(crate) fn ended(redactor: &Redactor, ended: &mut Ended) {
     for denial in &mut ended.denials {
         asked(redactor, denial);
     }
+    if let Some(state) = &mut ended.state {
+        bytes(redactor, state);
+    }
     ended.writes = std::mem::take(&mut ended.writes)
         .into_iter()
         .map(|((scope, mut key), mut change)| {
@@ -62,7 +65,13 @@ fn outcome(redactor: &Redactor, outcome: &mut Outcome) {
             option(redactor, path);
         }
         Outcome::Trapped { message } | Outcome::HostError { message } => text(redactor, message),
-        Outcome::Denied
+        Outcome::NeedsInput { question } => {
+            text(redactor, &mut question.message);
+            value(redactor, &mut question.schema);
+        }
+        // A person's words.
+        Outcome::Declined { .. }
+        | Outcome::Denied
         | Outcome::LimitReached { .. }
         | Outcome::Cancelled
         | Outcome::OutcomeUnknown => {}

@@ -1,34 +1,90 @@
-//! Sessions from outside: the list, one as its journal tells it, and commands to one that another
-//! process may be driving.
+//! Sessions from outside: the list, one as its journal tells it, and what people say to one that
+//! another process may be driving.
 
-use ringfence_event::{Event, Parameters, RunId, SessionId, Stream};
-use ringfence_session::{Command, Definition, Run, RunLimits, Session};
+use ringfence_event::{
+    ApprovalScope, CallId, CallResult, Digest, Event, Failure, FailureKind, Hold, Outcome, Output,
+    Question, SessionId, Stream, Usage, Wait,
+};
+use ringfence_session::{CallStatus, Command, Refused, Run, Session, hold_id};
 use ringfence_store::{Resolved, SessionSummary, Store};
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    Caller, Error, Runtime, entropy,
+    Caller, Error, Runtime,
+    inbox::InboxCommand,
     journal::{self, Journal},
+    run::{known_definition, put},
 };
 
-/// What can be put into a session's inbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) enum InboxCommand {
-    /// End this run. A later one is not meant by it, however late it is read.
-    Cancel {
-        /// Which.
-        run: RunId,
-    },
+/// What was done with something that a person said to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It is recorded. Nobody drives the session: [`Runtime::resume`] goes on with it.
+    Recorded,
+    /// It lies durably in the inbox of the process that drives the session, which looks there all the
+    /// time.
+    Delivered,
 }
 
-impl InboxCommand {
-    pub(crate) fn parse(json: &str) -> Option<Self> {
-        serde_json::from_str(json).ok()
+/// How a call of unknown outcome is to be reconciled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reconciliation {
+    /// It happened, and this is what it returned.
+    Happened(String),
+    /// It did not happen, and is to run.
+    RunIt,
+    /// Nobody can say: the model is told so, and the run goes on.
+    GiveUp,
+}
+
+/// A call that waits for a person.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// Its session.
+    pub session: SessionId,
+    /// Which call.
+    pub call: CallId,
+    /// What for.
+    pub wait: Wait,
+    /// The function's name as the model said it.
+    pub function: String,
+    /// The arguments as the model wrote them.
+    pub arguments: String,
+    /// What holds it, if it waits for a yes.
+    pub hold: Option<Hold>,
+    /// What its tool asks, if it waits for an answer.
+    pub question: Option<Question>,
+}
+
+impl Waiting {
+    /// Names what is shown here, to be given back with the answer to it.
+    #[must_use]
+    pub fn shown(&self) -> Option<Digest> {
+        self.hold.as_ref().map(hold_id)
     }
 
-    fn json(self) -> String {
-        serde_json::to_string(&self).expect("plain data with string keys is always JSON")
+    /// The calls of a session that wait for a person.
+    #[must_use]
+    pub fn of(session: &Session) -> Vec<Self> {
+        let calls = session.run().into_iter().flat_map(|run| run.steps().last());
+        let calls = calls.flat_map(|step| step.calls());
+        let waiting = calls.filter_map(|call| {
+            let wait = match call.status() {
+                CallStatus::Waiting(wait @ (Wait::Approval | Wait::Input)) => wait,
+                CallStatus::OutcomeUnknown => Wait::Reconcile,
+                _ => return None,
+            };
+            let question = call.inquiry().filter(|_| wait == Wait::Input);
+            Some(Self {
+                session: session.id().clone(),
+                call: call.id().clone(),
+                wait,
+                function: call.function().to_owned(),
+                arguments: call.arguments().to_owned(),
+                hold: call.hold().map(|hold| hold.as_ref().clone()),
+                question: question.map(|inquiry| inquiry.question.clone()),
+            })
+        });
+        waiting.collect()
     }
 }
 
@@ -83,22 +139,159 @@ impl Runtime {
         Ok(store.read(&caller.tenant, &Stream::Session(id.clone()), from_seq, limit)?)
     }
 
-    /// Cancels the run of a session. If a process drives it, the request is durable when this
-    /// returns and the run ends soon after; if none does, the run has ended when this returns.
+    /// All calls of the caller's sessions that wait for a person.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn waiting(&self, caller: &Caller) -> Result<Vec<Waiting>, Error> {
+        let store = self.0.store()?;
+        let mut waiting = vec![];
+        for summary in store.sessions(&caller.tenant, Some(&caller.user), u32::MAX)? {
+            if summary.status.as_deref() == Some("waiting") {
+                waiting.extend(Waiting::of(&journal::fold(store, caller, &summary.id)?));
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// Cancels the run of a session, the one under way. If a process drives it, the request is
+    /// durable when this returns and the run ends soon after; if none does, the run has ended when
+    /// this returns.
     ///
     /// # Errors
     /// When there is no such session, or no run under way in it.
-    pub async fn cancel_session(&self, caller: &Caller, id: &SessionId) -> Result<(), Error> {
-        let run = self.session(caller, id)?.run().map(Run::id);
-        let run = run.ok_or(ringfence_session::Refused::NoRun)?;
-        let store = self.0.store()?;
-        let json = InboxCommand::Cancel { run }.json();
-        store.inbox_put(&caller.tenant, id, entropy::now(), json).await?;
-        let home = &self.0.config.home;
-        if let Some(journal) = Journal::try_open(store.clone(), home, caller, id).await? {
-            end_abandoned(journal, run).await?;
+    pub async fn cancel_session(&self, caller: &Caller, id: &SessionId) -> Result<Said, Error> {
+        let run = self.session(caller, id)?.run().map(Run::id).ok_or(Refused::NoRun)?;
+        self.say(caller, id, InboxCommand::Cancel { run }).await
+    }
+
+    /// Lets a call run that is held. `shown`: what the person was shown, [`Waiting::shown`]; then an
+    /// answer to something else is refused.
+    ///
+    /// # Errors
+    /// When there is no such session or call, it does not wait for a yes (any more), waits for another
+    /// one than was shown, it is too late, or its rule does not let a person say yes to so much.
+    pub async fn approve(
+        &self,
+        caller: &Caller,
+        id: &SessionId,
+        call: &CallId,
+        scope: ApprovalScope,
+        reason: Option<String>,
+        shown: Option<Digest>,
+    ) -> Result<Said, Error> {
+        let (call, by) = (call.clone(), caller.user.clone());
+        self.say(caller, id, InboxCommand::Approve { call, by, scope, reason, shown }).await
+    }
+
+    /// Does not let a call run that is held.
+    ///
+    /// # Errors
+    /// As for [`approve`](Self::approve).
+    pub async fn decline(
+        &self,
+        caller: &Caller,
+        id: &SessionId,
+        call: &CallId,
+        reason: Option<String>,
+        shown: Option<Digest>,
+    ) -> Result<Said, Error> {
+        let (call, by) = (call.clone(), caller.user.clone());
+        self.say(caller, id, InboxCommand::Decline { call, by, reason, shown }).await
+    }
+
+    /// Answers what a tool asks in the middle of a call; `None`: the person would not. The call goes on
+    /// with it.
+    ///
+    /// # Errors
+    /// When there is no such session or call, it asks nothing (any more), or the answer does not fit
+    /// its schema.
+    pub async fn answer(
+        &self,
+        caller: &Caller,
+        id: &SessionId,
+        call: &CallId,
+        value: Option<serde_json::Value>,
+    ) -> Result<Said, Error> {
+        let session = self.session(caller, id)?;
+        let asked = Waiting::of(&session).into_iter().find(|waiting| waiting.call == *call);
+        if let (Some(value), Some(question)) = (&value, asked.and_then(|asked| asked.question)) {
+            ringfence_catalog::check_answer(&question.schema, value).map_err(Error::input)?;
         }
-        Ok(())
+        let (call, by) = (call.clone(), caller.user.clone());
+        self.say(caller, id, InboxCommand::Answer { call, by, value }).await
+    }
+
+    /// Says how a call of unknown outcome ended.
+    ///
+    /// # Errors
+    /// When there is no such session or call, or its outcome is not unknown (any more).
+    pub async fn reconcile(
+        &self,
+        caller: &Caller,
+        id: &SessionId,
+        call: &CallId,
+        how: Reconciliation,
+    ) -> Result<Said, Error> {
+        let outcome = match how {
+            Reconciliation::Happened(text) => {
+                Some(Outcome::Succeeded { output: Output::text(text) })
+            }
+            Reconciliation::RunIt => None,
+            Reconciliation::GiveUp => Some(Outcome::Failed {
+                failure: Failure {
+                    kind: FailureKind::Failed,
+                    message: "the host died while this ran, and nobody can say whether it was done"
+                        .to_owned(),
+                    path: None,
+                    retry_after_ms: None,
+                },
+            }),
+        };
+        let result = outcome.map(|outcome| {
+            Box::new(CallResult { outcome, denials: vec![], usage: Usage::default() })
+        });
+        let (call, by) = (call.clone(), caller.user.clone());
+        self.say(caller, id, InboxCommand::Reconcile { call, by, result }).await
+    }
+
+    /// Says something to a session: to whoever drives it through the inbox, or, if nobody does, to the
+    /// journal at once. What the session does not take as it stands is refused, and nothing is changed.
+    async fn say(
+        &self,
+        caller: &Caller,
+        id: &SessionId,
+        said: InboxCommand,
+    ) -> Result<Said, Error> {
+        let inner = &self.0;
+        let store = inner.store()?.clone();
+        let session = self.session(caller, id)?;
+        let definition = known_definition(inner, caller, &session)?;
+        let now = inner.config.clock.now().max(session.last_at());
+        session.decide(&definition, now, said.clone().command())?;
+        let (home, clock) = (&inner.config.home, &inner.config.clock);
+        let Some(mut journal) = Journal::try_open(store, home, clock, caller, id).await? else {
+            put(inner, caller, id, &said, None).await?;
+            return Ok(Said::Delivered);
+        };
+        // What was put there before, by whoever was too late for the process that is gone.
+        for inboxed in journal.inbox()? {
+            if let Some(command) = InboxCommand::parse(&inboxed.command) {
+                match journal.record(&definition, command.command()) {
+                    Ok(()) | Err(Error::Refused(_)) => journal.done(inboxed.id),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let cancels = matches!(said, InboxCommand::Cancel { .. });
+        journal.record(&definition, said.command())?;
+        if cancels {
+            // Nothing of it starts again: an `unsafe` call that was under way is of unknown outcome,
+            // as after every crash.
+            journal.record(&definition, Command::Recover)?;
+        }
+        journal.save(&mut |_| {}).await?;
+        Ok(Said::Recorded)
     }
 
     /// Closes a session: it takes nothing from then on, and what its tools kept in `scratch` is
@@ -108,12 +301,12 @@ impl Runtime {
     /// When there is no such session, a run is under way in it, or its `scratch` cannot be removed:
     /// then the session is closed all the same, and the next start tries again.
     pub async fn close_session(&self, caller: &Caller, id: &SessionId) -> Result<(), Error> {
-        let inner = &*self.0;
+        let inner = &self.0;
         let store = inner.store()?.clone();
         own(&store, caller, id)?;
-        let mut journal = Journal::open(store, &inner.config.home, caller, id).await?;
-        let definition =
-            stand_in(journal.session()).ok_or(ringfence_session::Refused::NotCreated)?;
+        let (home, clock) = (&inner.config.home, &inner.config.clock);
+        let mut journal = Journal::open(store, home, clock, caller, id).await?;
+        let definition = known_definition(inner, caller, journal.session())?;
         journal.record(&definition, Command::Close)?;
         journal.save(&mut |_| {}).await?;
         // Only now: what is removed cannot come back if the event is lost.
@@ -123,38 +316,6 @@ impl Runtime {
         let removed = removing.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
         removed.map_err(|source| Error::File { act: "remove", path, source })
     }
-}
-
-/// The agent of a session for what needs nothing of it but who it is: its own file is not here.
-fn stand_in(session: &Session) -> Option<Definition> {
-    let (agent, digest) = session.agent()?;
-    Some(Definition {
-        name: agent.clone(),
-        digest,
-        instructions: String::new(),
-        functions: vec![],
-        model: "none".parse().expect("a model's name"),
-        parameters: Parameters::default(),
-        limits: RunLimits::DEFAULT,
-    })
-}
-
-/// Ends the run of a session whose process is gone. Nothing of it starts again: an `unsafe` call that
-/// was under way is of unknown outcome, as after every crash.
-async fn end_abandoned(mut journal: Journal, run: RunId) -> Result<(), Error> {
-    // It may have ended, and another have begun, between the request and the claim.
-    if journal.session().run().is_some_and(|open| open.id() == run)
-        && let Some(definition) = stand_in(journal.session())
-    {
-        journal.record(&definition, Command::Cancel)?;
-        journal.record(&definition, Command::Recover)?;
-    }
-    for inboxed in journal.inbox()? {
-        if let Some(InboxCommand::Cancel { .. }) = InboxCommand::parse(&inboxed.command) {
-            journal.done(inboxed.id);
-        }
-    }
-    journal.save(&mut |_| {}).await
 }
 
 /// A session of this tenant and this user. One of somebody else is as one that is not there.

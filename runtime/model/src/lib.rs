@@ -34,6 +34,6 @@ mod script;
 mod scripted;
 
 pub use config::{ModelConfig, Protocol};
-pub use model::{Completion, Model, ModelError, ModelErrorKind};
+pub use model::{Completion, Model, ModelError};
 pub use script::ScriptError;
 pub use scripted::ScriptedModel;

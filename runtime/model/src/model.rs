@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use ringfence_event::{ModelReply, ModelRequest};
+use ringfence_event::{ModelFailure, ModelReply, ModelRequest, TokenUsage};
 
 /// A reply under way. Dropped, it is called off.
 pub type Completion<'a> = Pin<Box<dyn Future<Output = Result<ModelReply, ModelError>> + Send + 'a>>;
@@ -20,27 +20,12 @@ pub trait Model: Send + Sync {
     fn complete<'a>(&'a self, request: &'a ModelRequest) -> Completion<'a>;
 }
 
-/// Why a model did not reply. The message is shown to people and recorded: it holds no secret.
+/// Why a model did not reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[error("{failure}")]
 pub struct ModelError {
-    /// Which kind of reason.
-    pub kind: ModelErrorKind,
-    /// What happened, in words.
-    pub message: String,
-    /// Whether the same request can succeed later.
-    pub retryable: bool,
-}
-
-/// Kinds of reasons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ModelErrorKind {
-    /// No turn of the script fits.
-    NoTurn,
-    /// The reply is longer than the request allows.
-    TooLong,
-    /// The model cannot be reached.
-    Unavailable,
-    /// The model refused the request.
-    Refused,
+    /// What happened.
+    pub failure: ModelFailure,
+    /// What it cost.
+    pub tokens: TokenUsage,
 }

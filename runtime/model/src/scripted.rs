@@ -3,11 +3,13 @@
 
 use std::future;
 
-use ringfence_event::{Message, ModelReply, ModelRequest, ProposedCall, TokenUsage};
+use ringfence_event::{
+    Message, ModelFailure, ModelFailureClass, ModelReply, ModelRequest, ProposedCall, TokenUsage,
+};
 use serde_json::Value;
 
 use crate::{
-    Completion, Model, ModelError, ModelErrorKind, ScriptError,
+    Completion, Model, ModelError, ScriptError,
     script::{self, Arguments, Turn},
 };
 
@@ -85,13 +87,16 @@ impl ScriptedModel {
         if let Some(allowed) = request.parameters.output_tokens
             && output > allowed
         {
-            return Err(ModelError {
-                kind: ModelErrorKind::TooLong,
-                message: format!("the reply takes {output} tokens, the request allows {allowed}"),
-                retryable: false,
-            });
+            return Err(failed(
+                ModelFailureClass::TooLong,
+                format!("the reply takes {output} tokens, the request allows {allowed}"),
+            ));
         }
-        Ok(ModelReply { text, calls, tokens: TokenUsage { input: tokens(input), cached: 0, output } })
+        Ok(ModelReply {
+            text,
+            calls,
+            tokens: TokenUsage { input: tokens(input), cached: 0, output },
+        })
     }
 }
 
@@ -99,6 +104,11 @@ impl Model for ScriptedModel {
     fn complete<'a>(&'a self, request: &'a ModelRequest) -> Completion<'a> {
         Box::pin(future::ready(self.reply(request)))
     }
+}
+
+fn failed(class: ModelFailureClass, message: String) -> ModelError {
+    let failure = ModelFailure { class, message, retry_after_ms: None };
+    ModelError { failure, tokens: TokenUsage::default() }
 }
 
 fn tokens(bytes: usize) -> u64 {
@@ -161,7 +171,7 @@ impl<'a> View<'a> {
             let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
             message.push_str(&format!("; {who}: {}", ringfence_event::neutralise_line(&shown)));
         }
-        ModelError { kind: ModelErrorKind::NoTurn, message, retryable: false }
+        failed(ModelFailureClass::NoTurn, message)
     }
 
     fn fill(&self, text: &str) -> String {

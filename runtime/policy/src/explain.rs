@@ -135,7 +135,7 @@ impl ToolPolicy {
         let call = CallRequest { user, function, arguments, limits: None };
         let (permit, rule) = match self.decide(&call) {
             Decision::Permit(permit) => (permit, None),
-            Decision::Hold(permit, hold) => (permit, Some(hold.rule)),
+            Decision::Hold(permit, hold) => (permit, hold.rules.into_iter().next()),
             Decision::Denial(denial) => return (Answer::Denied(denial), None),
         };
         let mut by = permit.joined().call_lines();

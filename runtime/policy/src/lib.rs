@@ -81,6 +81,6 @@ pub use quota::{Full, Quota, QuotaTable, TenantQuota};
 pub use review::Remark;
 pub use secret::{SecretGrant, SecretHeader};
 pub use socket::{InvalidTarget, Protocol, SocketPass, SocketTarget};
-pub use tool_policy::{CallRequest, Decision, HoldRule, ToolFacts, ToolPolicy};
+pub use tool_policy::{CallRequest, Decision, Held, ToolFacts, ToolPolicy};
 pub use unit::{Bytes, Count, Fuel, InvalidQuantity, Millis};
 pub use widened::widened;

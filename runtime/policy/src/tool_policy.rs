@@ -45,17 +45,24 @@ pub enum Decision {
     /// It may run.
     Permit(Permit),
     /// It may run once a person says so. No rule of this version produces it.
-    Hold(Permit, HoldRule),
+    Hold(Permit, Held),
     /// It is refused whole.
     Denial(Denial),
 }
 
-/// The rule that holds a call for a person. No file of this version can state one; the type keeps
-/// the place in [`Decision`].
+/// What holds a call for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HoldRule {
-    /// The line the rule stands in.
-    pub rule: Remedy,
+pub struct Held {
+    /// The lines.
+    pub rules: Vec<Remedy>,
+    /// What the answer is for.
+    pub binding: ringfence_event::Binding,
+    /// How long there is to answer, in milliseconds; absent: for ever.
+    pub expires_ms: Option<u64>,
+    /// What happens then.
+    pub on_expiry: ringfence_event::OnExpiry,
+    /// The widest answer.
+    pub scope: ringfence_event::ApprovalScope,
 }
 
 /// What a tenant may do with a tool, compiled. Cheap to clone.

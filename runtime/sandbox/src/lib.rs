@@ -26,5 +26,5 @@ pub use cancel::Cancel;
 pub use engine::{Engine, EngineConfig};
 pub use error::{Error, Refusal};
 pub use imports::{Import, ImportClass};
-pub use run::{Call, Ended, Sink};
+pub use run::{Answer, Call, Ended, Sink};
 pub use tool::{Definition, Origin, Tool};

@@ -26,9 +26,8 @@ impl context::Host for State {
 
     fn answer(&mut self) -> Result<Option<types::Answer>> {
         let answer = self.call.as_ref().and_then(|call| call.answer.as_ref());
-        let bytes = answer.map_or(0, |answer| {
-            answer.state.len() + answer.value.as_ref().map_or(0, String::len)
-        });
+        let bytes = answer
+            .map_or(0, |answer| answer.state.len() + answer.value.as_ref().map_or(0, String::len));
         self.meter.note(bytes as u64)?;
         Ok(answer.map(|answer| types::Answer {
             value: answer.value.clone(),
