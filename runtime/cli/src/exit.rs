@@ -34,7 +34,7 @@ impl Exit {
             RunStatus::LimitReached(_) => 4,
             RunStatus::Cancelled => 6,
             // `run` returns when a run ended or waits for a person.
-            RunStatus::Queued | RunStatus::Running | RunStatus::Waiting => 7,
+            RunStatus::Queued | RunStatus::Running | RunStatus::Waiting(_) => 7,
         })
     }
 

@@ -40,9 +40,11 @@ pub(crate) async fn run(
     let mut view = View::default();
     let json = screen.json;
     let ended = runtime
-        .run(&caller, &agent, Input { text, session }, &cancel, &mut |event| match json {
-            true => screen.out.json(event),
-            false => view.show(event, &mut screen.err),
+        .run(&caller, &agent, Input { text, session, ..Input::default() }, &cancel, &mut |event| {
+            match json {
+                true => screen.out.json(event),
+                false => view.show(event, &mut screen.err),
+            }
         })
         .await?;
     if !json {

@@ -104,7 +104,7 @@ fn show_run(run: &Run, sheet: &mut Sheet) {
         let said = match (step.reply(), step.failure()) {
             (Some(reply), _) => reply_line(reply),
             (None, Some(failure)) => {
-                format!("the model did not reply: {}", neutralise_line(failure))
+                format!("the model did not reply: {}", neutralise_line(&failure.message))
             }
             (None, None) => "the model has not replied".to_owned(),
         };

@@ -2,14 +2,15 @@
 //! `session show` uses too.
 
 use ringfence::event::{
-    Body, CallId, CallResult, Denial, Event, ModelReply, Outcome, RunId, SessionId, StepId, Stream,
-    Timestamp, TokenUsage, Usage, neutralise_line,
+    Body, BudgetLevel, CallId, CallResult, Denial, Event, Limit, ModelReply, Money, Outcome,
+    PlanStatus, RunId, SessionId, Spent, StepId, Stream, Timestamp, TokenUsage, Usage, UserId,
+    Wait, neutralise_line,
 };
 
 use crate::{
     result::{LINE_COLUMNS, outcome_line, outcome_tone, outcome_words, show_denial, show_note},
     screen::{Sheet, Tone},
-    text::{count, cut, first_line, micros, millis, several},
+    text::{count, cut, first_line, micros, millis, moment, several},
 };
 
 /// What was seen of a run so far.
@@ -50,11 +51,39 @@ impl View {
                 });
                 sheet.line(sheet.paint(Tone::Warning, format!("stopping: {why}")));
             }
-            Body::RunWaiting { calls, .. } => {
+            Body::RunWaiting { on, calls, .. } => {
                 let calls: Vec<&str> = calls.iter().map(CallId::as_str).collect();
-                let text =
-                    format!("waiting for a person: nobody knows how {} ended", calls.join(", "));
+                let calls = calls.join(", ");
+                let text = match on {
+                    Wait::Approval => format!("waiting for a person: may {calls} run?"),
+                    Wait::Input => format!("waiting for a person: {calls} asks something"),
+                    Wait::Reconcile => {
+                        format!("waiting for a person: nobody knows how {calls} ended")
+                    }
+                    // Said when it was scheduled.
+                    Wait::Retry => return,
+                };
                 sheet.line(sheet.paint(Tone::Warning, text));
+            }
+            Body::RunRetryScheduled { step, attempt, at, .. } => {
+                let pause = millis(at.0.saturating_sub(event.at.0));
+                sheet.line(format!("{} try {attempt} in {pause}", head(*step, sheet)));
+            }
+            Body::BudgetWarned { limit, spent } => {
+                let text = format!("nearly spent: {}", budget(*limit, spent));
+                sheet.line(sheet.paint(Tone::Warning, text));
+            }
+            Body::ConversationCompacted { compaction, .. } => {
+                self.tokens.add(compaction.tokens);
+                let through = compaction.through;
+                let text = match &compaction.failure {
+                    None => format!("the conversation up to step {through} is told in short now"),
+                    Some(failure) => {
+                        let why = neutralise_line(&failure.message);
+                        format!("the conversation up to step {through} is left out now: {why}")
+                    }
+                };
+                sheet.line(sheet.paint(Tone::Faint, text));
             }
             Body::RunCompleted { .. } => self.ended(event, "completed", Tone::Good, sheet),
             Body::RunCancelled { .. } => self.ended(event, "cancelled", Tone::Warning, sheet),
@@ -62,20 +91,25 @@ impl View {
                 let words = format!("failed: {}", neutralise_line(message));
                 self.ended(event, &words, Tone::Bad, sheet);
             }
-            Body::RunLimitReached { limit, .. } => {
-                let words = format!("stopped by its limit of {limit}");
+            Body::RunLimitReached { limit, spent, .. } => {
+                let words = match spent {
+                    Some(spent) => format!("stopped by {}", budget(*limit, spent)),
+                    None => format!("stopped by its limit of {limit}"),
+                };
                 self.ended(event, &words, Tone::Warning, sheet);
             }
             Body::StepStarted { .. } => self.steps += 1,
             Body::ModelRequested { step, model, .. } => {
                 sheet.line(format!("{} asking {model}", head(*step, sheet)));
             }
-            Body::ModelCompleted { step, reply } => {
+            Body::ModelCompleted { step, reply, .. } => {
                 self.tokens.add(reply.tokens);
                 sheet.line(format!("{} {}", head(*step, sheet), reply_line(reply)));
             }
-            Body::ModelFailed { step, message } => {
-                let text = format!("the model did not reply: {}", neutralise_line(message));
+            Body::ModelFailed { step, failure, tokens, .. } => {
+                self.tokens.add(*tokens);
+                let message = neutralise_line(&failure.message);
+                let text = format!("the model did not reply: {message}");
                 sheet.line(format!("{} {}", head(*step, sheet), sheet.paint(Tone::Bad, text)));
             }
             Body::CallProposed { call, function, arguments } => {
@@ -89,8 +123,53 @@ impl View {
             Body::CallDenied { call, denials } => {
                 self.call_ended(call, &never_ran(Outcome::Denied, denials), sheet);
             }
-            Body::CallFinished { call, result } | Body::CallReconciled { call, result } => {
+            Body::CallFinished { call, result }
+            | Body::CallReconciled { call, result: Some(result), .. } => {
                 self.call_ended(call, result, sheet);
+            }
+            Body::CallReconciled { call, result: None, .. } => {
+                sheet.line(format!("  {call}   did not happen, and is to run"));
+            }
+            Body::CallHold { call, hold } => {
+                let rules: Vec<String> = hold
+                    .rules
+                    .iter()
+                    .map(|rule| neutralise_line(&rule.to_string()).into())
+                    .collect();
+                sheet.line(format!("  {call}   held by {}", rules.join(", ")));
+            }
+            Body::CallApproved { call, by, reason, .. } => {
+                sheet.line(format!("  {call}   {}", answered("approved", by.as_ref(), reason)));
+            }
+            Body::CallDeclined { call, by, reason } => {
+                sheet.line(format!("  {call} ← {}", answered("declined", by.as_ref(), reason)));
+            }
+            Body::InputAsked { call, question, .. } => {
+                sheet.line(format!("  {call}   asks: {}", neutralise_line(&question.message)));
+            }
+            Body::InputAnswered { call, by, value } => {
+                let said = match value {
+                    Some(value) => cut(&value.to_string(), LINE_COLUMNS),
+                    None => "nothing".to_owned(),
+                };
+                sheet.line(format!("  {call}   {by} answered: {said}"));
+            }
+            Body::CallRetryScheduled { call, attempt, at, result } => {
+                let said = outcome_line(&result.outcome);
+                let pause = millis(at.0.saturating_sub(event.at.0));
+                sheet.line(format!("  {call}   {said}; try {attempt} in {pause}"));
+            }
+            Body::PlanUpdated { call, plan } => {
+                sheet.line(format!("  {call}   the plan is now:"));
+                for item in plan {
+                    let mark = match item.status {
+                        PlanStatus::Pending => ' ',
+                        PlanStatus::InProgress => '~',
+                        PlanStatus::Done => 'x',
+                    };
+                    let title = cut(&neutralise_line(&item.title), LINE_COLUMNS);
+                    sheet.line(format!("  {call}     [{mark}] {title}"));
+                }
             }
             Body::CallOutcomeUnknown { call } => {
                 self.call_ended(call, &never_ran(Outcome::OutcomeUnknown, &[]), sheet);
@@ -136,6 +215,35 @@ impl View {
         let took = millis(event.at.0.saturating_sub(self.began.0));
         sheet.line(format!("{words} in {took}: {spent}"));
     }
+}
+
+/// What a person said to a call, on one line.
+fn answered(what: &str, by: Option<&UserId>, reason: &Option<String>) -> String {
+    let by = by.map_or("nobody".to_owned(), ToString::to_string);
+    match reason {
+        Some(reason) => format!("{what} by {by}: {}", neutralise_line(reason)),
+        None => format!("{what} by {by}"),
+    }
+}
+
+/// A budget and how much of it is spent.
+pub(crate) fn budget(limit: Limit, spent: &Spent) -> String {
+    let level = match spent.level {
+        BudgetLevel::Tenant => "the tenant's",
+        BudgetLevel::Session => "the session's",
+        BudgetLevel::Run => "its",
+        BudgetLevel::Call => "the call's",
+    };
+    let amount = |amount: u64| match limit {
+        Limit::Money => format!("${}", Money::from_nanos(amount)),
+        Limit::Time => millis(amount),
+        _ => count(amount),
+    };
+    let reopens = match spent.reopens {
+        Some(at) => format!(", which reopens {}", moment(at)),
+        None => String::new(),
+    };
+    format!("{level} limit of {limit}, {} of {}{reopens}", amount(spent.spent), amount(spent.of))
 }
 
 /// The result of a call of which nobody knows a cost.

@@ -157,7 +157,7 @@ async fn s4_a_bucket_is_seen_by_those_who_share_it() {
             }
             found
         } else {
-            let input = Input { text: format!("go {name}."), session: sessions.get(who).cloned() };
+            let input = Input { text: format!("go {name}."), session: sessions.get(who).cloned(), ..Input::default() };
             let (cancel, agent) = (Cancel::new(), &agents[agent]);
             let ended = runtime.run(&caller, agent, input, &cancel, &mut |_| {}).await;
             let id = ended.unwrap().session;
@@ -190,7 +190,7 @@ async fn s4_a_session_of_another_is_as_one_that_does_not_exist() {
     let (runtime, agent) = (operator.runtime(), operator.agent("x"));
     let owner = caller("a", "ann");
     let run = async |caller: &Caller, session: Option<&SessionId>| {
-        let input = Input { text: "Hello.".into(), session: session.cloned() };
+        let input = Input { text: "Hello.".into(), session: session.cloned(), ..Input::default() };
         runtime.run(caller, &agent, input, &Cancel::new(), &mut |_| {}).await
     };
     let theirs = run(&owner, None).await.unwrap().session;
@@ -322,7 +322,7 @@ async fn f10_memory_that_filled_meanwhile_ends_the_call() {
     // What a session's call wrote is stored with its end, or not at all.
     let clear = json!({ "scope": "tenant", "acts": [{ "delete": "first" }] });
     assert_eq!(said(&call(&runtime, &ann, "memory", clear, quiet()).await), "deleted");
-    let input = Input { text: "Go.".into(), session: None };
+    let input = Input::new("Go.");
     let mut kinds = vec![];
     let (agent, cancel) = (operator.agent("x"), Cancel::new());
     let mut show = |event: &Event| kinds.push(event.body.kind());

@@ -46,7 +46,7 @@ async fn say(
     session: Option<&SessionId>,
     text: &str,
 ) -> (SessionId, String) {
-    let input = Input { text: text.to_owned(), session: session.cloned() };
+    let input = Input { text: text.to_owned(), session: session.cloned(), ..Input::default() };
     let ended = runtime.run(caller, agent, input, &Cancel::new(), &mut |_| {}).await.unwrap();
     let session = runtime.session(caller, &ended.session).unwrap();
     let acts = session.runs().last().unwrap().calls().next().unwrap();
@@ -138,7 +138,7 @@ async fn f15_scratch_is_one_sessions_and_goes_with_it() {
     }
     assert!(operator.path("script.toml").exists(), "what a link leads to is nobody's scratch");
     assert!(runtime.session(&ann, mine).unwrap().closed_at().is_some());
-    let input = Input { text: "read.".into(), session: Some(mine.clone()) };
+    let input = Input { text: "read.".into(), session: Some(mine.clone()), ..Input::default() };
     let refused = runtime.run(&ann, &agent, input, &Cancel::new(), &mut |_| {}).await.unwrap_err();
     assert_eq!(refused.to_string(), "the session is closed");
     let other = &sessions[&["a", "ann", "2"]];
@@ -344,7 +344,7 @@ async fn a_session_in_whose_run_a_call_is_under_way_is_not_closed() {
             let _ = started.send(id.clone());
         }
     };
-    let input = Input { text: "hold.".into(), session: None };
+    let input = Input::new("hold.");
     let ended = runtime.run(&ann, &agent, input, &Cancel::new(), &mut show).await.unwrap();
     let refused = closing.await.unwrap();
     assert!(refused.contains("session cancel"), "{refused}");

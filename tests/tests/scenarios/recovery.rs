@@ -22,7 +22,7 @@ async fn lose(world: &World, agent: &ringfence::Agent, kind: &str) -> Vec<Event>
     let (runtime, cancel) = (world.runtime(), Cancel::new());
     let mut events = vec![];
     {
-        let input = Input { text: "Go.".into(), session: None };
+        let input = Input::new("Go.");
         let caller = Caller::local();
         let mut show = |event: &Event| {
             events.push(event.clone());
@@ -64,7 +64,7 @@ async fn go_on(
 ) -> (Vec<&'static str>, Session) {
     let (caller, cancel) = (Caller::local(), Cancel::new());
     let mut kinds = vec![];
-    let input = Input { text: "And now?".into(), session: Some(id.clone()) };
+    let input = Input { text: "And now?".into(), session: Some(id.clone()), ..Input::default() };
     let mut show = |event: &Event| {
         kinds.push(event.body.kind());
         if cancelled && event.body.kind() == "run.resumed" {
@@ -105,7 +105,7 @@ async fn a_session_that_is_driven_is_not_taken_over() {
     let (agent_too, cancel_too) = (agent.clone(), cancel.clone());
     let taking = tokio::spawn(async move {
         let id = wait.recv().await.expect("a session");
-        let input = Input { text: "Mine.".into(), session: Some(id) };
+        let input = Input { text: "Mine.".into(), session: Some(id), ..Input::default() };
         let taken =
             other.run(&Caller::local(), &agent_too, input, &Cancel::new(), &mut |_| {}).await;
         cancel_too.cancel();

@@ -123,7 +123,7 @@ impl World {
         mut show: impl FnMut(&Event) + Send,
     ) -> Over {
         let mut events = vec![];
-        let input = Input { text: "Go.".into(), session: None };
+        let input = Input::new("Go.");
         let caller = Caller::local();
         let ended = runtime
             .run(&caller, agent, input, cancel, &mut |event| {
