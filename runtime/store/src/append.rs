@@ -4,12 +4,12 @@ use ringfence_event::{Event, FORMAT, SessionId, Stream, TenantId};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::{
-    Append, Batch, Committed, Conflict, Error, Fence, blob, inbox, journal, memory, session,
+    Append, Batch, Committed, Conflict, Error, Fence, blob, budget, inbox, journal, memory, session,
 };
 
 /// Writes all of a batch. On an error the caller rolls back to where it was.
 pub(crate) fn batch(connection: &Connection, batch: Batch) -> Result<Committed, Error> {
-    let Batch { appends, memory, memory_limits, blobs, inbox_done } = batch;
+    let Batch { appends, memory, memory_limits, blobs, inbox_done, budgets, wake } = batch;
     let mut events = vec![];
     for append in appends {
         events.extend(append_to(connection, append)?);
@@ -21,7 +21,15 @@ pub(crate) fn batch(connection: &Connection, batch: Batch) -> Result<Committed, 
     for id in &inbox_done {
         inbox::done(connection, id)?;
     }
-    Ok(Committed { events, counters })
+    let budgets = budgets
+        .iter()
+        .map(|change| budget::change(connection, change))
+        .collect::<Result<_, _>>()?;
+    // After the appends: an end of the last run forgets the wake that was, not the one that comes.
+    if let Some(wake) = &wake {
+        session::wake(connection, wake)?;
+    }
+    Ok(Committed { events, counters, budgets })
 }
 
 fn append_to(connection: &Connection, append: Append) -> Result<Vec<Event>, Error> {

@@ -1,6 +1,6 @@
 //! What is stored together or not at all.
 
-use ringfence_event::{Body, Event, Scope, Stream, TenantId, Timestamp, UserId};
+use ringfence_event::{Body, Event, Limit, Scope, SessionId, Stream, TenantId, Timestamp, UserId};
 
 use crate::InboxId;
 
@@ -17,6 +17,10 @@ pub struct Batch {
     pub blobs: Vec<BlobWrite>,
     /// Commands that are done with this.
     pub inbox_done: Vec<InboxId>,
+    /// What is spent and reserved of budgets of tenants, in order.
+    pub budgets: Vec<BudgetChange>,
+    /// When a session is to be looked at again; absent: that stays as it is.
+    pub wake: Option<Wake>,
 }
 
 /// Events that are added to one list. A session's row in [`Store::sessions`](crate::Store::sessions)
@@ -120,6 +124,51 @@ pub struct BlobWrite {
     pub bytes: Vec<u8>,
 }
 
+/// When a session is to be looked at again. It is kept until the next one, and forgotten when the
+/// last open run of the session ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wake {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The session.
+    pub session: SessionId,
+    /// When; absent: not by itself.
+    pub at: Option<Timestamp>,
+}
+
+/// A change of what a tenant has spent and reserved of one limit within one window of time. Amounts
+/// are in the limit's own unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BudgetChange {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The limit.
+    pub limit: Limit,
+    /// When the window began. With the first change of a later window all reservations of earlier
+    /// ones are void.
+    pub window_start: Timestamp,
+    /// Who reserves: equal for the same work after a restart, so that it finds its own again.
+    pub owner: String,
+    /// What was spent since the owner's last change.
+    pub spent: u64,
+    /// What the owner has reserved from now on, in all.
+    pub reserved: u64,
+    /// How much may be spent and reserved together, by all owners. It is held against this change
+    /// only if the owner's reservation grows by it, so that settling never fails. Absent: anything.
+    pub of: Option<u64>,
+}
+
+/// How a budget of a tenant stands, in the limit's own unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetState {
+    /// The limit.
+    pub limit: Limit,
+    /// What is spent within the window.
+    pub spent: u64,
+    /// What all owners together have reserved.
+    pub reserved: u64,
+}
+
 /// What a durable batch became.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
@@ -127,4 +176,6 @@ pub struct Committed {
     pub events: Vec<Event>,
     /// The new value for each [`MemoryChange::Increment`] of a number, in order.
     pub counters: Vec<u64>,
+    /// How each budget stands after its [`BudgetChange`], in their order.
+    pub budgets: Vec<BudgetState>,
 }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use ringfence_event::{Scope, Stream};
+use ringfence_event::{Limit, Scope, Stream};
 
 /// Why the store did not do it. Cheap to clone: a group of batches can share one cause.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -61,6 +61,28 @@ pub enum Error {
         /// The scope of the bucket that does not take what was written.
         scope: Scope,
     },
+    /// A reservation does not fit into a tenant's budget any more. Nothing of the batch was stored.
+    #[error(
+        "the tenant's budget of {limit} is spent: {spent} spent and {reserved} reserved of {of}"
+    )]
+    BudgetSpent {
+        /// The limit.
+        limit: Limit,
+        /// What is spent within the window, in the limit's own unit.
+        spent: u64,
+        /// What is reserved, by all owners.
+        reserved: u64,
+        /// How much there is.
+        of: u64,
+    },
+    /// The idempotency key of a command came before with another command. Nothing was stored.
+    #[error(
+        "the key `{key}` came before with another command; a new command needs a key of its own"
+    )]
+    KeyReused {
+        /// The key.
+        key: String,
+    },
     /// The database refused.
     #[error("the database failed")]
     Database(#[source] Arc<rusqlite::Error>),
@@ -84,6 +106,8 @@ impl Error {
             Self::Conflict(_)
                 | Self::NoSuchSession
                 | Self::MemoryFull { .. }
+                | Self::BudgetSpent { .. }
+                | Self::KeyReused { .. }
                 | Self::Corrupt { .. }
         )
     }

@@ -31,22 +31,24 @@
 mod append;
 mod batch;
 mod blob;
+mod budget;
 mod error;
 mod inbox;
 mod journal;
 mod memory;
 mod open;
+mod runs;
 mod session;
 mod store;
 mod writer;
 
 pub use batch::{
-    Append, Batch, BlobWrite, BucketId, Committed, Fence, MemoryChange, MemoryLimits, MemoryUsed,
-    MemoryWrite, NewEvent,
+    Append, Batch, BlobWrite, BucketId, BudgetChange, BudgetState, Committed, Fence, MemoryChange,
+    MemoryLimits, MemoryUsed, MemoryWrite, NewEvent, Wake,
 };
 pub use error::{Conflict, Error};
 pub use inbox::{InboxId, Inboxed};
 pub use memory::KeyPage;
 pub use open::STORE_FORMAT;
-pub use session::{Resolved, SessionSummary};
+pub use session::{OpenSession, Resolved, SessionSummary};
 pub use store::Store;

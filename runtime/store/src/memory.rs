@@ -67,6 +67,18 @@ pub(crate) fn keys(
     Ok(KeyPage { keys, cursor })
 }
 
+/// All keys of a bucket with their values, in the order of the keys.
+pub(crate) fn entries(
+    connection: &Connection,
+    bucket: &BucketId,
+) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let mut statement = connection.prepare_cached(
+        "SELECT key, value FROM memory WHERE tenant = ?1 AND scope = ?2 AND owner = ?3 ORDER BY key",
+    )?;
+    let rows = statement.query_map(names(bucket), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// What a bucket holds, and all of its tenant's together: totals that are kept, not counted.
 pub(crate) fn used(connection: &Connection, bucket: &BucketId) -> Result<MemoryUsed, Error> {
     let held = connection

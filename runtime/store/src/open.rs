@@ -22,7 +22,7 @@ use rusqlite::{Connection, ErrorCode::NotADatabase, OpenFlags, config::DbConfig}
 use crate::Error;
 
 /// The version of the tables that this code writes. A store of a newer one is refused.
-pub const STORE_FORMAT: u32 = 2;
+pub const STORE_FORMAT: u32 = 3;
 
 /// `RFNC`, in the header of the file.
 const APPLICATION_ID: u32 = 0x5246_4e43;
@@ -53,6 +53,7 @@ const TABLES: &str = "
     CREATE TABLE session (
         tenant TEXT NOT NULL, id TEXT NOT NULL, user TEXT NOT NULL, agent TEXT NOT NULL,
         created INTEGER NOT NULL, last INTEGER NOT NULL, status TEXT, title TEXT,
+        open TEXT, waits TEXT, wake INTEGER,
         PRIMARY KEY (tenant, id)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX session_by_last ON session (tenant, last);
@@ -90,6 +91,28 @@ const TO_FORMAT_2: &str = "
     INSERT INTO memory_total (tenant, bytes) SELECT tenant, sum(bytes) FROM bucket GROUP BY tenant;
 ";
 
+/// New in format 3, but for the journal: what runs wait for, budgets, and keys of commands.
+const NEW_IN_3: &str = "
+    CREATE INDEX session_open ON session (tenant, id) WHERE open IS NOT NULL;
+    CREATE INDEX session_waits ON session (tenant, waits) WHERE waits IS NOT NULL;
+    CREATE INDEX session_wake ON session (wake) WHERE wake IS NOT NULL;
+    CREATE TABLE inbox_key (
+        tenant TEXT NOT NULL, session TEXT NOT NULL, key TEXT NOT NULL, inbox INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        PRIMARY KEY (tenant, session, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE budget (
+        tenant TEXT NOT NULL, kind TEXT NOT NULL, window INTEGER NOT NULL,
+        spent INTEGER NOT NULL, reserved INTEGER NOT NULL,
+        PRIMARY KEY (tenant, kind, window)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE reservation (
+        tenant TEXT NOT NULL, kind TEXT NOT NULL, window INTEGER NOT NULL, owner TEXT NOT NULL,
+        amount INTEGER NOT NULL,
+        PRIMARY KEY (tenant, kind, window, owner)
+    ) STRICT, WITHOUT ROWID;
+";
+
 /// A connection to the store at `path`, which is made if there is none.
 pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
     let found = match format(path)? {
@@ -113,6 +136,18 @@ fn upgrade(connection: &Connection) -> Result<(), Error> {
     let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found < 2 {
         connection.execute_batch(TO_FORMAT_2)?;
+    }
+    if found < 3 {
+        connection.execute_batch(
+            "ALTER TABLE session ADD COLUMN open TEXT; ALTER TABLE session ADD COLUMN waits TEXT;
+             ALTER TABLE session ADD COLUMN wake INTEGER;",
+        )?;
+        connection.execute_batch(NEW_IN_3)?;
+        // The earlier format knew no run behind another, and only one thing to wait for.
+        connection.execute_batch(
+            "UPDATE session SET open = '1:' || iif(status = 'waiting', 'reconcile', status)
+             WHERE status IN ('queued', 'running', 'waiting');",
+        )?;
     }
     connection.execute_batch(&format!("PRAGMA user_version = {STORE_FORMAT}; COMMIT"))?;
     // An earlier version looks at the header in the file itself, and must find this one there.
@@ -223,6 +258,7 @@ fn fill(fresh: &Path) -> Result<(), Error> {
         "PRAGMA synchronous = FULL;
          BEGIN;
          {TABLES}
+         {NEW_IN_3}
          PRAGMA application_id = {APPLICATION_ID};
          PRAGMA user_version = {STORE_FORMAT};
          COMMIT;

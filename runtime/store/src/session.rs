@@ -1,15 +1,15 @@
 //! The list of sessions: a row each, that follows from its events in the same transaction.
 
-use ringfence_event::{AgentName, Body, Event, SessionId, TenantId, Timestamp, UserId};
-use rusqlite::{Connection, Row};
+use ringfence_event::{AgentName, Body, Event, SessionId, TenantId, Timestamp, UserId, Wait};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use crate::Error;
+use crate::{
+    Error, Wake,
+    runs::{CLOSED, Runs, wait_of},
+};
 
 /// How much of the first input names a session in a list: a line.
 const TITLE_CHARS_MAX: usize = 80;
-
-/// The status word of a session that takes nothing more.
-const CLOSED: &str = "closed";
 
 /// How many candidates an ambiguous prefix shows.
 const AMBIGUOUS_MAX: usize = 8;
@@ -27,8 +27,13 @@ pub struct SessionSummary {
     pub created_at: Timestamp,
     /// When something happened last.
     pub last_at: Timestamp,
-    /// The status word of its last run, or `closed`; absent before the first run.
+    /// The status word of the run that goes on or waits, of one that is queued if there is no such,
+    /// or else of the one that ended last; `closed` when it was closed, absent before the first run.
     pub status: Option<String>,
+    /// What it waits for.
+    pub waits: Option<Wait>,
+    /// When it is to be looked at again.
+    pub wake: Option<Timestamp>,
     /// The beginning of its first input; absent before that.
     pub title: Option<String>,
 }
@@ -39,6 +44,25 @@ impl SessionSummary {
     pub fn is_closed(&self) -> bool {
         self.status.as_deref() == Some(CLOSED)
     }
+}
+
+/// A session that somebody has to look after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSession {
+    /// Whose.
+    pub tenant: TenantId,
+    /// On whose behalf.
+    pub user: UserId,
+    /// Its id.
+    pub session: SessionId,
+    /// The agent.
+    pub agent: AgentName,
+    /// [`SessionSummary::status`].
+    pub status: Option<String>,
+    /// What it waits for.
+    pub waits: Option<Wait>,
+    /// When it is to be looked at again.
+    pub wake: Option<Timestamp>,
 }
 
 /// What a prefix of a session's id names.
@@ -59,55 +83,89 @@ pub(crate) fn follow(
     events: &[Event],
 ) -> Result<(), Error> {
     let Some(last) = events.last() else { return Ok(()) };
-    let mut status = None;
     let mut title = None;
     for event in events {
-        if let Body::SessionCreated { agent, .. } = &event.body {
-            connection
-                .prepare_cached(
-                    "INSERT INTO session (tenant, id, user, agent, created, last)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT DO NOTHING",
-                )?
-                .execute((
-                    event.tenant.as_str(),
-                    id.as_str(),
-                    event.user.as_str(),
-                    agent.as_str(),
-                    event.at.0,
-                ))?;
+        match &event.body {
+            Body::SessionCreated { agent, .. } => create(connection, id, event, agent)?,
+            Body::MessageAdded { text, .. } if title.is_none() => {
+                let line = text.trim().lines().next().unwrap_or_default();
+                title = Some(line.chars().take(TITLE_CHARS_MAX).collect::<String>());
+            }
+            _ => {}
         }
-        if let Body::MessageAdded { text, .. } = &event.body
-            && title.is_none()
-        {
-            let line = text.trim().lines().next().unwrap_or_default();
-            title = Some(line.chars().take(TITLE_CHARS_MAX).collect::<String>());
-        }
-        status = status_word(&event.body).or(status);
     }
-    connection
-        .prepare_cached(
-            "UPDATE session SET last = max(last, ?3), status = coalesce(?4, status),
-             title = coalesce(title, ?5) WHERE tenant = ?1 AND id = ?2",
-        )?
-        .execute((last.tenant.as_str(), id.as_str(), last.at.0, status, title))?;
+    let key = (last.tenant.as_str(), id.as_str());
+    let row = connection
+        .prepare_cached("SELECT open, status FROM session WHERE tenant = ?1 AND id = ?2")?
+        .query_row(key, |row| Ok((row.get::<_, Option<String>>(0)?, row.get(1)?)))
+        .optional()?;
+    // Events of a session that was never created are kept; it is in no list.
+    let Some((open, status)) = row else { return Ok(()) };
+    let before = Runs::parse(open.as_deref(), status).ok_or_else(|| Error::Corrupt {
+        stream: last.stream.clone(),
+        seq: last.seq,
+        what: "the list of its open runs cannot be read".to_owned(),
+    })?;
+    let mut runs = before.clone();
+    events.iter().for_each(|event| runs.follow(&event.body));
+    if runs == before {
+        connection
+            .prepare_cached(
+                "UPDATE session SET last = max(last, ?3), title = coalesce(title, ?4)
+                 WHERE tenant = ?1 AND id = ?2",
+            )?
+            .execute((key.0, key.1, last.at.0, title))?;
+    } else {
+        connection
+            .prepare_cached(
+                "UPDATE session SET last = max(last, ?3), title = coalesce(title, ?4), status = ?5,
+                 open = ?6, waits = ?7, wake = iif(?6 IS NULL, NULL, wake)
+                 WHERE tenant = ?1 AND id = ?2",
+            )?
+            .execute((
+                key.0,
+                key.1,
+                last.at.0,
+                title,
+                runs.status(),
+                runs.open(),
+                runs.waits().map(Wait::as_str),
+            ))?;
+    }
     Ok(())
 }
 
-fn status_word(body: &Body) -> Option<&'static str> {
-    match body {
-        Body::SessionClosed {} => Some(CLOSED),
-        Body::MessageAdded { .. } | Body::RunQueued { .. } => Some("queued"),
-        Body::RunStarted { .. } | Body::RunResumed { .. } => Some("running"),
-        Body::RunWaiting { .. } => Some("waiting"),
-        Body::RunCompleted { .. } => Some("completed"),
-        Body::RunFailed { .. } => Some("failed"),
-        Body::RunCancelled { .. } => Some("cancelled"),
-        Body::RunLimitReached { .. } => Some("limit-reached"),
-        _ => None,
-    }
+fn create(
+    connection: &Connection,
+    id: &SessionId,
+    event: &Event,
+    agent: &AgentName,
+) -> Result<(), Error> {
+    connection
+        .prepare_cached(
+            "INSERT INTO session (tenant, id, user, agent, created, last)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT DO NOTHING",
+        )?
+        .execute((
+            event.tenant.as_str(),
+            id.as_str(),
+            event.user.as_str(),
+            agent.as_str(),
+            event.at.0,
+        ))?;
+    Ok(())
 }
 
-const COLUMNS: &str = "id, user, agent, created, last, status, title";
+/// Keeps when a session is to be looked at again.
+pub(crate) fn wake(connection: &Connection, wake: &Wake) -> Result<(), Error> {
+    let Wake { tenant, session, at } = wake;
+    let changed = connection
+        .prepare_cached("UPDATE session SET wake = ?3 WHERE tenant = ?1 AND id = ?2")?
+        .execute((tenant.as_str(), session.as_str(), at.map(|at| at.0)))?;
+    if changed == 0 { Err(Error::NoSuchSession) } else { Ok(()) }
+}
+
+const COLUMNS: &str = "id, user, agent, created, last, status, title, waits, wake";
 
 /// A tenant's sessions, or one user's of it; the one used last comes first.
 pub(crate) fn list(
@@ -148,7 +206,87 @@ fn summary(row: &Row<'_>) -> Result<SessionSummary, rusqlite::Error> {
         last_at: Timestamp(row.get(4)?),
         status: row.get(5)?,
         title: row.get(6)?,
+        waits: waits(row, 7)?,
+        wake: row.get::<_, Option<u64>>(8)?.map(Timestamp),
     })
+}
+
+fn waits(row: &Row<'_>, column: usize) -> Result<Option<Wait>, rusqlite::Error> {
+    let Some(word) = row.get::<_, Option<String>>(column)? else { return Ok(None) };
+    wait_of(&word).map(Some).ok_or_else(|| {
+        rusqlite::Error::FromSqlConversionFailure(
+            column,
+            rusqlite::types::Type::Text,
+            format!("nothing waits for `{word}`").into(),
+        )
+    })
+}
+
+const OPEN_COLUMNS: &str = "tenant, user, id, agent, status, waits, wake";
+
+fn open_session(row: &Row<'_>) -> Result<OpenSession, rusqlite::Error> {
+    Ok(OpenSession {
+        tenant: parsed(row, 0)?,
+        user: parsed(row, 1)?,
+        session: parsed(row, 2)?,
+        agent: parsed(row, 3)?,
+        status: row.get(4)?,
+        waits: waits(row, 5)?,
+        wake: row.get::<_, Option<u64>>(6)?.map(Timestamp),
+    })
+}
+
+/// Sessions of all tenants that have an open run, behind a cursor.
+pub(crate) fn unfinished(
+    connection: &Connection,
+    after: Option<(&TenantId, &SessionId)>,
+    limit: u32,
+) -> Result<Vec<OpenSession>, Error> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {OPEN_COLUMNS} FROM session WHERE open IS NOT NULL AND (tenant, id) > (?1, ?2)
+         ORDER BY tenant, id LIMIT ?3"
+    ))?;
+    // No tenant's name is empty, so this stands before all of them.
+    let (tenant, id) = after.map_or(("", ""), |(tenant, id)| (tenant.as_str(), id.as_str()));
+    let rows = statement.query_map((tenant, id, limit), open_session)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A tenant's sessions that wait; the one that nothing happened in for longest comes first.
+pub(crate) fn waiting(
+    connection: &Connection,
+    tenant: &TenantId,
+    user: Option<&UserId>,
+    on: Option<Wait>,
+) -> Result<Vec<SessionSummary>, Error> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM session WHERE tenant = ?1 AND waits IS NOT NULL
+         AND (?2 IS NULL OR user = ?2) AND (?3 IS NULL OR waits = ?3) ORDER BY last, id"
+    ))?;
+    let names = (tenant.as_str(), user.map(UserId::as_str), on.map(Wait::as_str));
+    let rows = statement.query_map(names, summary)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Sessions of all tenants whose time has come; the one whose came first is first.
+pub(crate) fn due(
+    connection: &Connection,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<OpenSession>, Error> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {OPEN_COLUMNS} FROM session WHERE wake <= ?1 ORDER BY wake, tenant, id LIMIT ?2"
+    ))?;
+    let rows = statement.query_map((now.0, limit), open_session)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The first point in time at which any session is to be looked at.
+pub(crate) fn next_wake(connection: &Connection) -> Result<Option<Timestamp>, Error> {
+    let next: Option<u64> = connection
+        .prepare_cached("SELECT min(wake) FROM session WHERE wake IS NOT NULL")?
+        .query_row([], |row| row.get(0))?;
+    Ok(next.map(Timestamp))
 }
 
 fn parsed<T>(row: &Row<'_>, column: usize) -> Result<T, rusqlite::Error>

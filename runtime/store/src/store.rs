@@ -6,12 +6,13 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use ringfence_event::{Digest, Event, SessionId, Stream, TenantId, Timestamp, UserId};
+use ringfence_event::{Digest, Event, Limit, SessionId, Stream, TenantId, Timestamp, UserId, Wait};
 use rusqlite::Connection;
 
 use crate::{
-    Batch, BucketId, Committed, Error, Fence, InboxId, Inboxed, KeyPage, MemoryUsed, Resolved,
-    SessionSummary, append, blob, inbox, journal, memory, open, session, writer::Writer,
+    Batch, BucketId, BudgetState, Committed, Error, Fence, InboxId, Inboxed, KeyPage, MemoryUsed,
+    OpenSession, Resolved, SessionSummary, append, blob, budget, inbox, journal, memory, open,
+    session, writer::Writer,
 };
 
 /// Everything durable, in one file. Writes go through one thread and are answered when they are
@@ -88,19 +89,27 @@ impl Store {
         self.write(move |connection| append::claim(connection, &tenant, &session, &worker)).await
     }
 
-    /// Puts a command, as JSON, into the inbox of a session.
+    /// Puts a command, as JSON, into the inbox of a session. Under the same key the same command is
+    /// put there once: whoever is not sure whether it arrived asks again, also after it was done, and
+    /// gets the same id.
     ///
     /// # Errors
-    /// [`Error::NoSuchSession`] when the tenant has no such session.
+    /// [`Error::NoSuchSession`] when the tenant has no such session, [`Error::KeyReused`] when the key
+    /// came with another command.
     pub async fn inbox_put(
         &self,
         tenant: &TenantId,
         session: &SessionId,
         at: Timestamp,
         command: String,
+        key: Option<&str>,
     ) -> Result<InboxId, Error> {
         let (tenant, session) = (tenant.clone(), session.clone());
-        self.write(move |connection| inbox::put(connection, &tenant, &session, at, &command)).await
+        let key = key.map(str::to_owned);
+        self.write(move |connection| {
+            inbox::put(connection, &tenant, &session, at, &command, key.as_deref())
+        })
+        .await
     }
 
     /// The commands that wait for a session, oldest first. One is done by naming it in a
@@ -165,6 +174,64 @@ impl Store {
         session::get(&self.reader(), tenant, id)
     }
 
+    /// Up to `limit` sessions of all tenants that have an open run, by tenant and id, behind the one
+    /// that `after` names: what a host picks up when it starts.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn unfinished(
+        &self,
+        after: Option<(&TenantId, &SessionId)>,
+        limit: u32,
+    ) -> Result<Vec<OpenSession>, Error> {
+        session::unfinished(&self.reader(), after, limit)
+    }
+
+    /// A tenant's sessions that wait, or one user's of it, for anything or for `on`; the one that
+    /// nothing happened in for longest comes first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn waiting(
+        &self,
+        tenant: &TenantId,
+        user: Option<&UserId>,
+        on: Option<Wait>,
+    ) -> Result<Vec<SessionSummary>, Error> {
+        session::waiting(&self.reader(), tenant, user, on)
+    }
+
+    /// Up to `limit` sessions of all tenants whose [`Wake`](crate::Wake) is not after `now`; the
+    /// earliest comes first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<OpenSession>, Error> {
+        session::due(&self.reader(), now, limit)
+    }
+
+    /// The earliest [`Wake`](crate::Wake) of any session.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn next_wake(&self) -> Result<Option<Timestamp>, Error> {
+        session::next_wake(&self.reader())
+    }
+
+    /// How a tenant's budget stands in the window that began then; one that nothing was spent of is
+    /// whole.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn budget(
+        &self,
+        tenant: &TenantId,
+        limit: Limit,
+        window_start: Timestamp,
+    ) -> Result<BudgetState, Error> {
+        budget::state(&self.reader(), tenant, limit, window_start)
+    }
+
     /// The session of one user whose id begins like this. Whether others have such a one makes no
     /// difference.
     ///
@@ -214,6 +281,14 @@ impl Store {
         limit: u32,
     ) -> Result<KeyPage, Error> {
         memory::keys(&self.reader(), bucket, cursor, limit)
+    }
+
+    /// All keys of a bucket with their values, in the order of the keys.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn memory_entries(&self, bucket: &BucketId) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        memory::entries(&self.reader(), bucket)
     }
 
     /// How much a bucket holds, and all of its tenant's together.

@@ -105,7 +105,11 @@ fn an_earlier_format_is_brought_up_to_this_one() {
     drop(Store::open(&path).unwrap());
     let old = rusqlite::Connection::open(&path).unwrap();
     old.execute_batch(
-        "DROP TABLE memory_total; ALTER TABLE bucket DROP COLUMN keys;
+        "DROP INDEX session_open; DROP INDEX session_waits; DROP INDEX session_wake;
+         ALTER TABLE session DROP COLUMN open; ALTER TABLE session DROP COLUMN waits;
+         ALTER TABLE session DROP COLUMN wake;
+         DROP TABLE inbox_key; DROP TABLE budget; DROP TABLE reservation;
+         DROP TABLE memory_total; ALTER TABLE bucket DROP COLUMN keys;
          INSERT INTO memory VALUES ('a', 'user', 'ann', 'k', x'0102'), ('a', 'user', 'ann', 'l', x''),
              ('a', 'user', 'bob', 'k', x'01'), ('b', 'user', 'ann', 'k', x'');
          INSERT INTO bucket VALUES ('a', 'user', 'ann', 4), ('a', 'user', 'bob', 2), ('b', 'user', 'ann', 1);

@@ -2,12 +2,12 @@
 //! can be put under the same questions.
 
 use ringfence_event::{
-    Body, Digest, Event, ModelReply, RunId, Scope, SessionId, StepId, Stream, TenantId, Timestamp,
-    UserId,
+    Body, Digest, Event, Limit, ModelReply, RunId, Scope, SessionId, StepId, Stream, TenantId,
+    Timestamp, UserId, Wait,
 };
 use ringfence_store::{
-    Append, Batch, BlobWrite, BucketId, Conflict, Error, MemoryChange, MemoryLimits, MemoryWrite,
-    NewEvent, Resolved, Store,
+    Append, Batch, BlobWrite, BucketId, BudgetChange, BudgetState, Conflict, Error, MemoryChange,
+    MemoryLimits, MemoryWrite, NewEvent, OpenSession, Resolved, Store, Wake,
 };
 
 pub(crate) fn id(byte: u8) -> SessionId {
@@ -66,6 +66,9 @@ pub(crate) async fn check_all(mut fresh: impl FnMut() -> Store) {
     tenants_are_apart(&fresh()).await;
     sessions_are_listed_and_found(&fresh()).await;
     commands_are_done_once(&fresh()).await;
+    a_command_with_a_key_comes_once(&fresh()).await;
+    budgets_are_held(&fresh()).await;
+    what_is_open_is_found(&fresh()).await;
     later_is_durable_after_a_flush(&fresh()).await;
     changes_are_seen(&fresh()).await;
 }
@@ -78,6 +81,7 @@ async fn events_are_read_as_they_were_written(store: &Store) {
     let long = |bytes: usize| Body::ModelCompleted {
         step,
         reply: ModelReply { text: "ä\u{0}".repeat(bytes / 3), ..ModelReply::default() },
+        cost: None,
     };
     let bodies = vec![created(), said("hello"), long(3_900), long(4_200), long(1_000_000)];
     let mut first = append(&tenant, &session, bodies);
@@ -212,6 +216,7 @@ async fn memory_changes_with_its_events(store: &Store) {
 
     let delete = |key| write(&mine, key, MemoryChange::Delete);
     commit(vec![delete("a"), delete("n"), delete("never")], None).await.unwrap();
+    assert_eq!(store.memory_entries(&mine).unwrap(), [("b".to_owned(), b"xyz".to_vec())]);
     assert!(!store.memory_exists(&mine, "a").unwrap() && store.memory_exists(&mine, "b").unwrap());
     assert_eq!(used(store, &mine), [4, 1, 4]);
 }
@@ -306,7 +311,7 @@ async fn tenants_are_apart(store: &Store) {
     store.commit(batch(append(&mine, &session, written))).await.unwrap();
     let memory = vec![write(&bucket("one", "ann"), "k", MemoryChange::Set(b"v".to_vec()))];
     store.commit(Batch { memory, ..Batch::default() }).await.unwrap();
-    let put = store.inbox_put(&mine, &session, Timestamp(1), "{}".into()).await.unwrap();
+    let put = store.inbox_put(&mine, &session, Timestamp(1), "{}".into(), None).await.unwrap();
 
     assert!(store.read(&other, &stream, 1, 10).unwrap().is_empty());
     assert!(store.sessions(&other, None, 10).unwrap().is_empty());
@@ -318,8 +323,10 @@ async fn tenants_are_apart(store: &Store) {
         Resolved::None
     );
     // A foreign session and one that is nowhere are told apart by nothing.
-    let foreign = store.inbox_put(&other, &session, Timestamp(1), "{}".into()).await.unwrap_err();
-    let nowhere = store.inbox_put(&other, &id(9), Timestamp(1), "{}".into()).await.unwrap_err();
+    let foreign =
+        store.inbox_put(&other, &session, Timestamp(1), "{}".into(), None).await.unwrap_err();
+    let nowhere =
+        store.inbox_put(&other, &id(9), Timestamp(1), "{}".into(), None).await.unwrap_err();
     assert_eq!(format!("{foreign:?}"), format!("{nowhere:?}"));
     let foreign = store.session(&other, &session).unwrap_err();
     assert_eq!(format!("{foreign:?}"), format!("{nowhere:?}"));
@@ -389,7 +396,7 @@ async fn commands_are_done_once(store: &Store) {
     let (tenant, session) = (TenantId::local(), id(1));
     store.commit(batch(append(&tenant, &session, vec![created()]))).await.unwrap();
     for command in [r#"{"a":1}"#, r#"{"a":2}"#] {
-        store.inbox_put(&tenant, &session, Timestamp(5), command.into()).await.unwrap();
+        store.inbox_put(&tenant, &session, Timestamp(5), command.into(), None).await.unwrap();
     }
     let waiting = store.inbox(&tenant, &session).unwrap();
     let commands: Vec<&str> = waiting.iter().map(|entry| entry.command.as_str()).collect();
@@ -403,6 +410,183 @@ async fn commands_are_done_once(store: &Store) {
     assert_eq!(conflict(done().await), Conflict::InboxDone);
     assert_eq!(store.last_seq(&tenant, &Stream::Session(session.clone())).unwrap(), 2);
     assert_eq!(store.inbox(&tenant, &session).unwrap(), waiting[1..]);
+}
+
+async fn a_command_with_a_key_comes_once(store: &Store) {
+    let (tenant, session) = (TenantId::local(), id(1));
+    for session in [&session, &id(2)] {
+        store.commit(batch(append(&tenant, session, vec![created()]))).await.unwrap();
+    }
+    let put = |session: &SessionId, command: &str, key| {
+        let (session, command) = (session.clone(), command.to_owned());
+        let tenant = &tenant;
+        async move { store.inbox_put(tenant, &session, Timestamp(5), command, key).await }
+    };
+    let first = put(&session, "{}", Some("k")).await.unwrap();
+    assert_eq!(put(&session, "{}", Some("k")).await.unwrap(), first);
+    assert_eq!(store.inbox(&tenant, &session).unwrap().len(), 1);
+    let reused = put(&session, "[]", Some("k")).await;
+    assert!(matches!(&reused, Err(Error::KeyReused { key }) if key == "k"), "{reused:?}");
+    // Another key, none, and another session's.
+    for other in [
+        put(&session, "{}", Some("l")).await,
+        put(&session, "{}", None).await,
+        put(&id(2), "[]", Some("k")).await,
+    ] {
+        assert_ne!(other.unwrap(), first);
+    }
+    let done = Batch { inbox_done: vec![first.clone()], ..Batch::default() };
+    store.commit(done).await.unwrap();
+    assert_eq!(put(&session, "{}", Some("k")).await.unwrap(), first, "also after it was done");
+    assert_eq!(store.inbox(&tenant, &session).unwrap().len(), 2);
+    let nowhere = put(&id(9), "{}", Some("k")).await;
+    assert!(matches!(nowhere, Err(Error::NoSuchSession)), "{nowhere:?}");
+}
+
+async fn budgets_are_held(store: &Store) {
+    let of = Some(100);
+    let change = |owner: &str, window, spent, reserved, of| BudgetChange {
+        tenant: tenant("a"),
+        limit: Limit::Tokens,
+        window_start: Timestamp(window),
+        owner: owner.into(),
+        spent,
+        reserved,
+        of,
+    };
+    let commit = |change: BudgetChange| {
+        let appends = vec![append(&tenant("a"), &id(1), vec![said("x")])];
+        store.commit(Batch { appends, budgets: vec![change], ..Batch::default() })
+    };
+    let stands = |window| {
+        let state = store.budget(&tenant("a"), Limit::Tokens, Timestamp(window)).unwrap();
+        [state.spent, state.reserved]
+    };
+    let seq = || store.last_seq(&tenant("a"), &Stream::Session(id(1))).unwrap();
+    assert_eq!(stands(1), [0, 0]);
+    let mut stored = 0;
+    for (change, expected) in [
+        (change("one", 1, 0, 60, of), Ok([0, 60])),
+        (change("two", 1, 0, 40, of), Ok([0, 100])),
+        (change("three", 1, 0, 1, of), Err([0, 100])),
+        // An owner's reservation is what it is now, not one more.
+        (change("two", 1, 0, 40, of), Ok([0, 100])),
+        (change("two", 1, 0, 41, of), Err([0, 100])),
+        // Settling goes through, whatever was spent.
+        (change("one", 1, 70, 0, of), Ok([70, 40])),
+        (change("one", 1, 10, 0, of), Ok([80, 40])),
+        (change("two", 1, 0, 20, of), Ok([80, 20])),
+        (change("three", 1, 0, 1, of), Err([80, 20])),
+        (change("three", 1, 0, 1, None), Ok([80, 21])),
+        // What is reserved in a window is void in the next, what was spent stays known.
+        (change("three", 2, 0, 100, of), Ok([0, 100])),
+        (change("two", 1, 5, 0, of), Ok([85, 0])),
+        (change("three", 2, u64::MAX, 0, of), Ok([i64::MAX as u64, 0])),
+    ] {
+        let (window, asked) = (change.window_start.0, format!("{change:?}"));
+        match (commit(change).await, expected) {
+            (Ok(committed), Ok([spent, reserved])) => {
+                stored += 1;
+                let state = BudgetState { limit: Limit::Tokens, spent, reserved };
+                assert_eq!(committed.budgets, [state], "{asked}");
+                assert_eq!(stands(window), [spent, reserved], "{asked}");
+            }
+            (Err(Error::BudgetSpent { limit, spent, reserved, of }), Err(found)) => {
+                assert_eq!((limit, [spent, reserved], of), (Limit::Tokens, found, 100), "{asked}");
+            }
+            (other, _) => panic!("{asked}: {other:?}"),
+        }
+        assert_eq!(seq(), stored, "all of a batch or nothing: {asked}");
+    }
+    // Of two that each fit alone the first is in; another tenant and another limit have their own.
+    let race = ["x", "y"].map(|owner| commit(change(owner, 3, 0, 60, of)));
+    let results = join_all(race.into_iter()).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    let other = BudgetChange { tenant: tenant("b"), ..change("x", 3, 0, 100, of) };
+    commit(other).await.unwrap();
+    commit(BudgetChange { limit: Limit::Fuel, ..change("x", 3, 0, 100, of) }).await.unwrap();
+}
+
+async fn what_is_open_is_found(store: &Store) {
+    let (one, two) = (RunId(1), RunId(2));
+    let say = |run| Body::MessageAdded { run, text: "x".into() };
+    let wait = |on| Body::RunWaiting { run: one, on, calls: vec![] };
+    let begin = vec![created(), say(one), Body::RunStarted { run: one }];
+    for (of, n, more) in [
+        ("a", 1, vec![wait(Wait::Approval), say(two)]),
+        ("a", 2, vec![wait(Wait::Input)]),
+        ("b", 1, vec![wait(Wait::Reconcile)]),
+        ("b", 3, vec![Body::RunCompleted { run: one }]),
+        ("b", 4, vec![]),
+    ] {
+        let mut append = append(&tenant(of), &id(n), [begin.clone(), more].concat());
+        append.user = if n == 2 { "bob" } else { "ann" }.parse().unwrap();
+        store.commit(batch(append)).await.unwrap();
+    }
+    let names = |open: Vec<OpenSession>| -> Vec<(String, SessionId)> {
+        open.into_iter().map(|open| (open.tenant.to_string(), open.session)).collect()
+    };
+    let [a1, a2, b1, b4] =
+        [("a", 1), ("a", 2), ("b", 1), ("b", 4)].map(|(of, n)| (of.to_owned(), id(n)));
+    let all = store.unfinished(None, 10).unwrap();
+    assert_eq!((all[0].status.as_deref(), all[0].waits), (Some("waiting"), Some(Wait::Approval)));
+    assert_eq!((all[0].user.as_str(), all[0].agent.as_str()), ("ann", "coder"));
+    assert_eq!(names(all), [a1.clone(), a2.clone(), b1.clone(), b4.clone()]);
+    assert_eq!(names(store.unfinished(None, 2).unwrap()), [a1.clone(), a2.clone()]);
+    let rest = store.unfinished(Some((&tenant("a"), &id(2))), 10).unwrap();
+    assert_eq!(names(rest), [b1, b4]);
+
+    let waiting = |of, user: Option<&str>, on| -> Vec<SessionId> {
+        let user: Option<UserId> = user.map(|user| user.parse().unwrap());
+        let rows = store.waiting(&tenant(of), user.as_ref(), on).unwrap();
+        rows.into_iter().map(|row| row.id).collect()
+    };
+    assert_eq!(waiting("a", None, None), [id(1), id(2)]);
+    assert_eq!(waiting("a", Some("bob"), None), [id(2)]);
+    assert_eq!(waiting("a", None, Some(Wait::Approval)), [id(1)]);
+    assert_eq!(waiting("a", Some("bob"), Some(Wait::Approval)), []);
+    assert_eq!(waiting("b", None, Some(Wait::Reconcile)), [id(1)]);
+
+    // What waits goes on and ends; then the run behind it is what is left.
+    for (body, status, left) in [
+        (Body::RunResumed { run: one }, "running", vec![]),
+        (wait(Wait::Retry), "waiting", vec![id(1)]),
+        (Body::RunCancelled { run: one }, "queued", vec![]),
+        (Body::RunStarted { run: two }, "running", vec![]),
+        (Body::RunCompleted { run: two }, "completed", vec![]),
+    ] {
+        store.commit(batch(append(&tenant("a"), &id(1), vec![body]))).await.unwrap();
+        let row = store.session(&tenant("a"), &id(1)).unwrap();
+        assert_eq!(row.status.as_deref(), Some(status));
+        assert_eq!(waiting("a", Some("ann"), None), left);
+    }
+    assert_eq!(names(store.unfinished(None, 1).unwrap()), [a2.clone()]);
+
+    let wake = |of: &str, n, at: Option<u64>| {
+        let wake = Wake { tenant: tenant(of), session: id(n), at: at.map(Timestamp) };
+        store.commit(Batch { wake: Some(wake), ..Batch::default() })
+    };
+    assert_eq!(store.next_wake().unwrap(), None);
+    wake("a", 2, Some(70)).await.unwrap();
+    wake("b", 1, Some(60)).await.unwrap();
+    wake("b", 4, Some(80)).await.unwrap();
+    assert_eq!(store.next_wake().unwrap(), Some(Timestamp(60)));
+    let due = |now| names(store.due(Timestamp(now), 10).unwrap());
+    let b1 = ("b".to_owned(), id(1));
+    assert_eq!(due(59), []);
+    assert_eq!(due(70), [b1.clone(), a2.clone()]);
+    assert_eq!(names(store.due(Timestamp(99), 1).unwrap()), [b1]);
+    wake("b", 1, None).await.unwrap();
+    assert_eq!(due(70), [a2]);
+    // With its last open run a session's time is forgotten, unless the same batch says another.
+    let end = |wake| Batch {
+        wake,
+        ..batch(append(&tenant("a"), &id(2), vec![Body::RunCompleted { run: one }]))
+    };
+    store.commit(end(None)).await.unwrap();
+    assert_eq!(due(70), []);
+    let nowhere = wake("b", 9, Some(1)).await;
+    assert!(matches!(nowhere, Err(Error::NoSuchSession)), "{nowhere:?}");
 }
 
 async fn later_is_durable_after_a_flush(store: &Store) {
