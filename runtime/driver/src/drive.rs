@@ -178,6 +178,10 @@ impl<'a> Driver<'a> {
             }
         }
         self.tasks.shutdown().await;
+        if self.session().run().is_some() {
+            let wake = self.session().wake_at(&self.definition);
+            self.journal.wake(wake);
+        }
         self.journal.save(show).await?;
         self.ended(&until)
     }

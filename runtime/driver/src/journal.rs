@@ -10,7 +10,7 @@ use std::{
 use ringfence_event::{Digest, Event, FORMAT, SessionId, Stream, Timestamp};
 use ringfence_session::{Command, Definition, Session};
 use ringfence_store::{
-    Append, Batch, BlobWrite, Fence, InboxId, MemoryLimits, MemoryWrite, NewEvent, Store,
+    Append, Batch, BlobWrite, Fence, InboxId, MemoryLimits, MemoryWrite, NewEvent, Store, Wake,
 };
 
 use crate::{Caller, Clock, Error, entropy};
@@ -30,6 +30,8 @@ pub(crate) struct Journal {
     stored: u64,
     unsaved: Vec<NewEvent>,
     blobs: Vec<BlobWrite>,
+    /// When the session is to be looked at again, if that is not stored yet.
+    wake: Option<Option<Timestamp>>,
     done: Vec<InboxId>,
     /// Held as long as the session is driven, and let go by the system if the process dies.
     _driven: File,
@@ -72,6 +74,7 @@ impl Journal {
             _driven: driven,
             unsaved: vec![],
             blobs: vec![],
+            wake: None,
             done: vec![],
         }))
     }
@@ -152,6 +155,11 @@ impl Journal {
         digest
     }
 
+    /// When whoever finds the session undriven is to look at it again, whatever is in the inbox.
+    pub(crate) fn wake(&mut self, at: Option<Timestamp>) {
+        self.wake = Some(at);
+    }
+
     /// A command from the inbox that is done with the next save.
     pub(crate) fn done(&mut self, command: InboxId) {
         self.done.push(command);
@@ -167,13 +175,18 @@ impl Journal {
         &mut self,
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<(), Error> {
-        if self.unsaved.is_empty() && self.done.is_empty() {
+        if self.unsaved.is_empty() && self.done.is_empty() && self.wake.is_none() {
             return Ok(());
         }
         let events = std::mem::take(&mut self.unsaved);
         let batch = Batch {
             appends: vec![self.append(events)],
             blobs: std::mem::take(&mut self.blobs),
+            wake: self.wake.take().map(|at| Wake {
+                tenant: self.caller.tenant.clone(),
+                session: self.session.id().clone(),
+                at,
+            }),
             inbox_done: std::mem::take(&mut self.done),
             ..Batch::default()
         };

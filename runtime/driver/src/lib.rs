@@ -48,6 +48,7 @@ pub use error::Error;
 pub use manage::{Added, Granted, Inspected};
 pub use run::{Input, RunEnded};
 pub use runtime::{Caller, Runtime};
+pub use session::{Reconciliation, Said, Waiting};
 pub use tool::Installed;
 
 pub use ringfence_catalog::{Difference, Entry, Function};
@@ -60,6 +61,6 @@ pub use ringfence_sandbox::{Cancel, Import, ImportClass, Sink};
 pub use ringfence_session::{
     Approval, Busy, Call, CallStatus, Inquiry, Refused, Run, RunStatus, Session, Totals, hold_id,
 };
-pub use ringfence_store::{Resolved, SessionSummary};
+pub use ringfence_store::{OpenSession, Resolved, SessionSummary};
 /// Where secrets are read.
 pub use ringfence_vault as vault;

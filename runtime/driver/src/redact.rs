@@ -252,6 +252,7 @@ mod tests {
         ];
         for outcome in outcomes {
             let mut left = Ended {
+                state: None,
                 outcome,
                 denials: asked.clone().map(denial).to_vec(),
                 usage: Usage::default(),

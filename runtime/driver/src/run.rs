@@ -3,10 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ringfence_event::{Digest, Event, RunId, SessionId, Stream};
+use ringfence_event::{Digest, Event, RunId, SessionId, Stream, TenantId, Wait};
 use ringfence_sandbox::Cancel;
 use ringfence_session::{Busy, Command, Definition, Refused, Run, RunStatus, Session, Totals};
-use ringfence_store::BlobWrite;
+use ringfence_store::{BlobWrite, OpenSession};
 
 use crate::{
     Agent, Caller, Error, Runtime,
@@ -150,6 +150,32 @@ impl Runtime {
         driver.drive(Until::Idle, cancel, show).await
     }
 
+    /// The sessions of all tenants that have something unfinished and that this program can go on with:
+    /// a run that its host left, a retry or an expiry whose time has come, an answer that nobody took.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn unfinished(&self) -> Result<Vec<OpenSession>, Error> {
+        let store = self.0.store()?;
+        let now = self.0.config.clock.now();
+        let mut found: Vec<OpenSession> = vec![];
+        let mut last: Option<(TenantId, SessionId)> = None;
+        loop {
+            let after = last.as_ref().map(|(tenant, session)| (tenant, session));
+            let page = store.unfinished(after, journal::PAGE)?;
+            let Some(end) = page.last() else { return Ok(found) };
+            last = Some((end.tenant.clone(), end.session.clone()));
+            for open in page {
+                let person = !matches!(open.waits, None | Some(Wait::Retry));
+                let due = open.wake.is_some_and(|wake| wake <= now);
+                let told = || store.inbox(&open.tenant, &open.session).map(|told| !told.is_empty());
+                if !person || due || told()? {
+                    found.push(open);
+                }
+            }
+        }
+    }
+
     /// Puts the input into the inbox of a session that another process drives, and watches until its
     /// run ends or waits. If the other process dies, this one goes on.
     #[expect(clippy::too_many_arguments, reason = "what `run` has at hand")]
@@ -246,10 +272,10 @@ pub(crate) async fn put(
     caller: &Caller,
     id: &SessionId,
     command: &InboxCommand,
-    _key: Option<&str>,
+    key: Option<&str>,
 ) -> Result<(), Error> {
     let now = inner.config.clock.now();
-    inner.store()?.inbox_put(&caller.tenant, id, now, command.json()).await?;
+    inner.store()?.inbox_put(&caller.tenant, id, now, command.json(), key).await?;
     Ok(())
 }
 

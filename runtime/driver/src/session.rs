@@ -146,10 +146,8 @@ impl Runtime {
     pub fn waiting(&self, caller: &Caller) -> Result<Vec<Waiting>, Error> {
         let store = self.0.store()?;
         let mut waiting = vec![];
-        for summary in store.sessions(&caller.tenant, Some(&caller.user), u32::MAX)? {
-            if summary.status.as_deref() == Some("waiting") {
-                waiting.extend(Waiting::of(&journal::fold(store, caller, &summary.id)?));
-            }
+        for summary in store.waiting(&caller.tenant, Some(&caller.user), None)? {
+            waiting.extend(Waiting::of(&journal::fold(store, caller, &summary.id)?));
         }
         Ok(waiting)
     }

@@ -157,7 +157,11 @@ async fn s4_a_bucket_is_seen_by_those_who_share_it() {
             }
             found
         } else {
-            let input = Input { text: format!("go {name}."), session: sessions.get(who).cloned(), ..Input::default() };
+            let input = Input {
+                text: format!("go {name}."),
+                session: sessions.get(who).cloned(),
+                ..Input::default()
+            };
             let (cancel, agent) = (Cancel::new(), &agents[agent]);
             let ended = runtime.run(&caller, agent, input, &cancel, &mut |_| {}).await;
             let id = ended.unwrap().session;
