@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use ringfence_event::{Message, ModelReply, ModelRequest, Parameters, ProposedCall};
-use ringfence_model::{Model, ModelError, ModelErrorKind, ScriptedModel};
+use ringfence_event::ModelFailureClass;
+use ringfence_model::{Model, ModelError, ScriptedModel};
 
 fn user(text: &str) -> Message {
     Message::User { text: text.into() }
@@ -106,7 +107,7 @@ fn tokens_are_counted_and_bounded() {
     assert_eq!(short.output, 2);
     assert!(ask(script, &[user("x")], Some(2)).is_ok());
     assert!(ask(script, &[user(&"x".repeat(400))], None).unwrap().tokens.input >= short.input + 99);
-    assert_eq!(ask(script, &[user("x")], Some(1)).unwrap_err().kind, ModelErrorKind::TooLong);
+    assert_eq!(ask(script, &[user("x")], Some(1)).unwrap_err().failure.class, ModelFailureClass::TooLong);
 }
 
 #[test]
@@ -118,7 +119,7 @@ fn no_turn_is_an_error_that_shows_what_there_was() {
         error.to_string(),
         "no turn of the script fits step 2; files_read trapped: c\\u{1b}d; the user said: e"
     );
-    assert_eq!((error.kind, error.retryable), (ModelErrorKind::NoTurn, false));
+    assert_eq!(error.failure.class, ModelFailureClass::NoTurn);
 }
 
 #[test]
