@@ -2,14 +2,13 @@
 //! another process may be driving.
 
 use ringfence_event::{
-    ApprovalScope, CallId, CallResult, Digest, Event, Failure, FailureKind, Hold, Outcome, Output,
-    Question, SessionId, Stream, Usage, Wait,
+    ApprovalScope, CallId, Digest, Event, Hold, Question, SessionId, Stream, Wait,
 };
 use ringfence_session::{CallStatus, Command, Refused, Run, Session, hold_id};
 use ringfence_store::{Resolved, SessionSummary, Store};
 
 use crate::{
-    Caller, Error, Runtime,
+    Caller, Error, Reconciliation, Runtime,
     inbox::InboxCommand,
     journal::{self, Journal},
     run::{known_definition, put},
@@ -23,17 +22,6 @@ pub enum Said {
     /// It lies durably in the inbox of the process that drives the session, which looks there all the
     /// time.
     Delivered,
-}
-
-/// How a call of unknown outcome is to be reconciled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reconciliation {
-    /// It happened, and this is what it returned.
-    Happened(String),
-    /// It did not happen, and is to run.
-    RunIt,
-    /// Nobody can say: the model is told so, and the run goes on.
-    GiveUp,
 }
 
 /// A call that waits for a person.
@@ -231,24 +219,7 @@ impl Runtime {
         call: &CallId,
         how: Reconciliation,
     ) -> Result<Said, Error> {
-        let outcome = match how {
-            Reconciliation::Happened(text) => {
-                Some(Outcome::Succeeded { output: Output::text(text) })
-            }
-            Reconciliation::RunIt => None,
-            Reconciliation::GiveUp => Some(Outcome::Failed {
-                failure: Failure {
-                    kind: FailureKind::Failed,
-                    message: "the host died while this ran, and nobody can say whether it was done"
-                        .to_owned(),
-                    path: None,
-                    retry_after_ms: None,
-                },
-            }),
-        };
-        let result = outcome.map(|outcome| {
-            Box::new(CallResult { outcome, denials: vec![], usage: Usage::default() })
-        });
+        let result = how.result();
         let (call, by) = (call.clone(), caller.user.clone());
         self.say(caller, id, InboxCommand::Reconcile { call, by, result }).await
     }

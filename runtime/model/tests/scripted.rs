@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use ringfence_event::{Message, ModelReply, ModelRequest, Parameters, ProposedCall};
 use ringfence_event::ModelFailureClass;
+use ringfence_event::{Message, ModelReply, ModelRequest, Parameters, ProposedCall};
 use ringfence_model::{Model, ModelError, ScriptedModel};
 
 fn user(text: &str) -> Message {
@@ -107,7 +107,10 @@ fn tokens_are_counted_and_bounded() {
     assert_eq!(short.output, 2);
     assert!(ask(script, &[user("x")], Some(2)).is_ok());
     assert!(ask(script, &[user(&"x".repeat(400))], None).unwrap().tokens.input >= short.input + 99);
-    assert_eq!(ask(script, &[user("x")], Some(1)).unwrap_err().failure.class, ModelFailureClass::TooLong);
+    assert_eq!(
+        ask(script, &[user("x")], Some(1)).unwrap_err().failure.class,
+        ModelFailureClass::TooLong
+    );
 }
 
 #[test]

@@ -69,7 +69,10 @@ pub enum Refused {
     #[error("the session is closed")]
     Closed,
     /// A run is under way: a session takes one input at a time, and is not closed in a run's middle.
-    #[error("run {run} is under way: let it end, or cancel it first")]
+    #[error(
+        "run {run} is under way: let it end, cancel it, or say whether this is to wait for it (queue) \
+         or to take its place (interrupt)"
+    )]
     Busy {
         /// Which.
         run: RunId,

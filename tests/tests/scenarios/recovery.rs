@@ -90,7 +90,7 @@ async fn a_cancel_while_it_is_finished_ends_both() {
     let (kinds, session) = go_on(&world, &agent, &id, true).await;
     assert!(kinds.contains(&"run.cancelled"), "{kinds:?}");
     let statuses: Vec<RunStatus> = session.runs().iter().map(|run| run.status()).collect();
-    assert_eq!(statuses, [RunStatus::Cancelled]);
+    assert_eq!(statuses, [RunStatus::Cancelled, RunStatus::Cancelled]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -118,6 +118,6 @@ async fn a_session_that_is_driven_is_not_taken_over() {
             }
         })
         .await;
-    assert!(taking.await.expect("no panic").contains("is being driven already"));
+    assert!(taking.await.expect("no panic").contains("run r1 is under way"));
     assert_eq!(over.ended.status, RunStatus::Cancelled);
 }
