@@ -1,56 +1,328 @@
-//! `[model.NAME]` in `ringfence.toml`.
+//! `[model.NAME]` in `ringfence.toml`: the table as it is written, and the model it sets up.
 
-use std::path::PathBuf;
+mod price;
+mod url;
 
-use serde::{Deserialize, Deserializer};
+use std::{
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-/// One model as an operator sets it up.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+use ::url::Url;
+use ringfence_event::{Price, SecretPlace};
+use ringfence_policy::{ConfigError, Count, Millis, SecretGrant};
+use serde::{Deserialize, Deserializer, de};
+use toml::Spanned;
+
+use self::price::PriceTable;
+use crate::TokenLimits;
+
+/// The most time of one request if nothing else is said: long replies of slow models take minutes.
+const TIME: Duration = Duration::from_secs(600);
+/// The longest silence if nothing else is said: vendors send a sign of life every few seconds, and a
+/// model on one's own machine reads a long prompt in less.
+const IDLE: Duration = Duration::from_secs(60);
+/// Anthropic wants to be told how long a reply may be; this is a long page, and every model writes it.
+const ANTHROPIC_OUTPUT_TOKENS: u64 = 4096;
+
+/// One model as an operator writes it. Nothing of it holds until it is [checked](Self::check).
+///
+/// ```toml
+/// [model.main]
+/// protocol = "openai-chat"      # or "openai-responses", "anthropic", "scripted"
+/// url = "https://api.openai.com/v1"
+/// name = "gpt-5-mini"
+/// key = { env = "OPENAI_API_KEY" }
+/// price = { input = "0.25/Mtok", cached-input = "0.025/Mtok", output = "2/Mtok" }
+/// output-tokens = 8192
+/// context-tokens = "400k"
+/// time = "10min"
+/// idle = "60s"
+/// ```
+///
+/// | key | what it is |
+/// | --- | --- |
+/// | `protocol` | How it is spoken to. `openai-chat` is what Ollama, vLLM and llama.cpp speak too. |
+/// | `script` | `scripted` only, and needed there: its script, seen from the folder of the file. |
+/// | `url` | What stands before `/chat/completions`, `/responses` or `/messages`; absent: the vendor's own, `https://api.openai.com/v1` or `https://api.anthropic.com/v1`. `http` leads to loopback and private addresses only. |
+/// | `name` | The vendor's name for the model. Needed, but not by a script. |
+/// | `key` | Where its key is: `{ env = "…" }`, `{ file = "…" }` or `{ keyring = "…", account = "…" }`. Needed at the vendor's own address; elsewhere absent means none is sent. |
+/// | `price` | US dollars for a million tokens: `input`, `output`, and `cached-input` for those that the vendor had in its cache (absent: as `input`). Absent: replies cost nothing. |
+/// | `output-tokens` | The most tokens of one reply; absent: what the model itself allows, 4096 with `anthropic`. |
+/// | `context-tokens` | What the model takes. A request of more, by a quarter of its bytes, is not sent. |
+/// | `time` | The most time of one request; absent: 10min. |
+/// | `idle` | The longest silence of the server, before its answer and in it; absent: 60s. |
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ModelTable {
+    protocol: Spanned<Protocol>,
+    script: Option<Spanned<PathBuf>>,
+    url: Option<Spanned<String>>,
+    name: Option<Spanned<String>>,
+    key: Option<Spanned<SecretGrant>>,
+    price: Option<PriceTable>,
+    output_tokens: Option<Spanned<Count>>,
+    context_tokens: Option<Spanned<Count>>,
+    time: Option<Spanned<Millis>>,
+    idle: Option<Spanned<Millis>>,
+}
+
+/// One model as it is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelConfig {
+    /// What its tokens cost; `None`: nothing.
+    pub price: Option<Price>,
+    /// How much it reads and writes at most.
+    pub limits: TokenLimits,
+    /// Where its replies come from.
+    pub source: ModelSource,
+}
+
+/// Where the replies of a model come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelSource {
+    /// A script.
+    Script {
+        /// Its file, as it was written: seen from the folder of the configuration file.
+        file: PathBuf,
+    },
+    /// A server.
+    Vendor(VendorConfig),
+}
+
+/// A model behind HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VendorConfig {
     /// How it is spoken to.
-    pub protocol: Protocol,
-    /// The script, seen from the folder of the configuration file.
-    pub script: PathBuf,
+    pub protocol: VendorProtocol,
+    /// What the path of the protocol is put behind. `http` only leads to addresses that are loopback
+    /// or private.
+    pub url: Url,
+    /// The vendor's name for the model.
+    pub name: String,
+    /// Where its key is, a relative path seen from the folder of the configuration file; `None`: it
+    /// asks for none.
+    pub key: Option<SecretPlace>,
+    /// The most time of one request.
+    pub time: Duration,
+    /// The longest silence of the server.
+    pub idle: Duration,
 }
 
-/// How a model is spoken to.
+/// A protocol of vendors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// Replies are read from a file.
-    Scripted,
+pub enum VendorProtocol {
+    /// Chat completions of OpenAI, and of all who took them over.
+    OpenAiChat,
+    /// The Responses API of OpenAI.
+    OpenAiResponses,
+    /// The Messages API of Anthropic.
+    Anthropic,
 }
 
-impl<'de> Deserialize<'de> for Protocol {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match String::deserialize(deserializer)?.as_str() {
-            "scripted" => Ok(Self::Scripted),
-            other => Err(serde::de::Error::custom(format!(
-                "`{other}` is not offered; this version offers the protocol `scripted`"
-            ))),
+impl VendorProtocol {
+    /// The word in TOML.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenAiChat => "openai-chat",
+            Self::OpenAiResponses => "openai-responses",
+            Self::Anthropic => "anthropic",
+        }
+    }
+
+    /// The vendor's own address.
+    pub(crate) fn own_url(self) -> &'static str {
+        match self {
+            Self::OpenAiChat | Self::OpenAiResponses => "https://api.openai.com/v1",
+            Self::Anthropic => "https://api.anthropic.com/v1",
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// How a model is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Scripted,
+    Vendor(VendorProtocol),
+}
 
-    #[test]
-    fn only_what_is_offered_is_accepted() {
-        let check = |text: &str, expected: Result<&str, &str>| {
-            let found = toml::from_str::<ModelConfig>(text);
-            match (found, expected) {
-                (Ok(config), Ok(script)) => assert_eq!(config.script, PathBuf::from(script)),
-                (Err(error), Err(part)) => {
-                    assert!(error.to_string().contains(part), "{text}: {error}");
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scripted => "scripted",
+            Self::Vendor(protocol) => protocol.as_str(),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Protocol {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const KNOWN: &[&str] = &["openai-chat", "openai-responses", "anthropic", "scripted"];
+        Ok(match String::deserialize(deserializer)?.as_str() {
+            "scripted" => Self::Scripted,
+            "openai-chat" => Self::Vendor(VendorProtocol::OpenAiChat),
+            "openai-responses" => Self::Vendor(VendorProtocol::OpenAiResponses),
+            "anthropic" => Self::Vendor(VendorProtocol::Anthropic),
+            other => return Err(de::Error::unknown_variant(other, KNOWN)),
+        })
+    }
+}
+
+impl ModelTable {
+    /// The model that the table sets up. `text` is that of the file the table was read from, `file`
+    /// what errors call it, `folder` where its relative paths start.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the table, with its place.
+    pub fn check(self, file: &str, text: &str, folder: &Path) -> Result<ModelConfig, ConfigError> {
+        let place = Place { file, text };
+        let protocol = *self.protocol.get_ref();
+        let limits = TokenLimits {
+            output: tokens(place, self.output_tokens, "output-tokens")?.or(match protocol {
+                Protocol::Vendor(VendorProtocol::Anthropic) => Some(ANTHROPIC_OUTPUT_TOKENS),
+                _ => None,
+            }),
+            context: tokens(place, self.context_tokens, "context-tokens")?,
+        };
+        let price = self.price.map(PriceTable::price);
+        let source = match protocol {
+            Protocol::Scripted => {
+                let others = [
+                    (span(&self.url), "url"),
+                    (span(&self.name), "name"),
+                    (span(&self.key), "key"),
+                    (span(&self.time), "time"),
+                    (span(&self.idle), "idle"),
+                ];
+                place.without(protocol, others)?;
+                let help = "such as `script = \"script.toml\"`";
+                let script = self
+                    .script
+                    .ok_or_else(|| place.missing(protocol, self.protocol.span(), "script", help))?;
+                ModelSource::Script { file: script.into_inner() }
+            }
+            Protocol::Vendor(vendor) => {
+                place.without(protocol, [(span(&self.script), "script")])?;
+                let missing = |key, help| place.missing(protocol, self.protocol.span(), key, help);
+                if self.url.is_none() && self.key.is_none() {
+                    let help = "such as `key = { env = \"API_KEY\" }`; a `url` of a server that \
+                                asks for none goes without";
+                    return Err(missing("key", help));
                 }
-                (found, _) => panic!("{text}: {found:?}"),
+                let name = self.name.ok_or_else(|| {
+                    missing("name", "the vendor's name for the model, such as `name = \"gpt-5\"`")
+                })?;
+                ModelSource::Vendor(VendorConfig {
+                    protocol: vendor,
+                    url: url::check(place, self.url, vendor)?,
+                    name: model_name(place, name)?,
+                    key: self.key.map(|key| key_place(place, key, folder)).transpose()?,
+                    time: duration(place, self.time, "time", TIME)?,
+                    idle: duration(place, self.idle, "idle", IDLE)?,
+                })
             }
         };
-        check("protocol = \"scripted\"\nscript = \"a/b.toml\"", Ok("a/b.toml"));
-        check("protocol = \"openai-chat\"", Err("this version offers the protocol `scripted`"));
-        check("protocol = \"scripted\"", Err("missing field `script`"));
-        check("protocol = \"scripted\"\nscript = \"a\"\nurl = \"b\"", Err("unknown field `url`"));
+        Ok(ModelConfig { price, limits, source })
     }
+}
+
+fn span<T>(key: &Option<Spanned<T>>) -> Option<Range<usize>> {
+    key.as_ref().map(Spanned::span)
+}
+
+/// The file, for errors.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    file: &'a str,
+    text: &'a str,
+}
+
+impl Place<'_> {
+    fn error(&self, span: Range<usize>, message: impl AsRef<str>) -> ConfigError {
+        ConfigError::at(self.file, self.text, span, message)
+    }
+
+    /// Refuses keys that would do nothing.
+    fn without<const N: usize>(
+        &self,
+        protocol: Protocol,
+        keys: [(Option<Range<usize>>, &str); N],
+    ) -> Result<(), ConfigError> {
+        for (span, key) in keys {
+            if let Some(span) = span {
+                let message = format!("the protocol `{protocol}` has no `{key}`");
+                return Err(self.error(span, message).with_help("take it out"));
+            }
+        }
+        Ok(())
+    }
+
+    fn missing(
+        &self,
+        protocol: Protocol,
+        span: Range<usize>,
+        key: &str,
+        help: &str,
+    ) -> ConfigError {
+        self.error(span, format!("the protocol `{protocol}` needs a `{key}`")).with_help(help)
+    }
+}
+
+fn tokens(
+    place: Place<'_>,
+    given: Option<Spanned<Count>>,
+    key: &str,
+) -> Result<Option<u64>, ConfigError> {
+    match given {
+        Some(given) if given.get_ref().0 == 0 => {
+            let help = format!("such as `{key} = 8192`");
+            Err(place.error(given.span(), format!("`{key}` is at least 1")).with_help(help))
+        }
+        given => Ok(given.map(|given| given.into_inner().0)),
+    }
+}
+
+fn duration(
+    place: Place<'_>,
+    given: Option<Spanned<Millis>>,
+    key: &str,
+    otherwise: Duration,
+) -> Result<Duration, ConfigError> {
+    match given {
+        None => Ok(otherwise),
+        Some(given) if given.get_ref().0 == 0 => {
+            let message = format!("`{key}` of nothing leaves no time for an answer");
+            let help = format!("such as `{key} = \"60s\"`");
+            Err(place.error(given.span(), message).with_help(help))
+        }
+        Some(given) => Ok(Duration::from_millis(given.into_inner().0)),
+    }
+}
+
+fn model_name(place: Place<'_>, name: Spanned<String>) -> Result<String, ConfigError> {
+    let is_name = |name: &str| !name.trim().is_empty() && !name.contains(char::is_control);
+    if is_name(name.get_ref()) {
+        return Ok(name.into_inner());
+    }
+    let message = "`name` is the vendor's name for the model, on one line";
+    Err(place.error(name.span(), message).with_help("such as `name = \"gpt-5\"`"))
+}
+
+fn key_place(
+    place: Place<'_>,
+    key: Spanned<SecretGrant>,
+    folder: &Path,
+) -> Result<SecretPlace, ConfigError> {
+    if key.get_ref().user {
+        let message = "a model's key is the same for all users";
+        let help = "take out `user` and `{user}`";
+        return Err(place.error(key.span(), message).with_help(help));
+    }
+    Ok(match key.into_inner().place {
+        SecretPlace::File { path } => SecretPlace::File { path: folder.join(path) },
+        other => other,
+    })
 }

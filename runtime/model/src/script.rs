@@ -1,5 +1,7 @@
 //! The file of a script: TOML, read strictly.
 
+use ringfence_event::{ModelFailure, ModelFailureClass};
+use ringfence_policy::Millis;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -80,6 +82,27 @@ struct FileReply {
     text: String,
     #[serde(default)]
     calls: Vec<FileCall>,
+    fail: Option<FileFailure>,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a table such as `{ class = \"rate-limited\", retry-after = \"2s\" }`"
+)]
+struct FileFailure {
+    class: ModelFailureClass,
+    message: Option<String>,
+    retry_after: Option<Millis>,
+}
+
+impl From<FileFailure> for ModelFailure {
+    fn from(FileFailure { class, message, retry_after }: FileFailure) -> Self {
+        let message =
+            message.unwrap_or_else(|| format!("the script says that it is {}", class.as_str()));
+        Self { class, message, retry_after_ms: retry_after.map(|wait| wait.0) }
+    }
 }
 
 #[derive(Deserialize)]
@@ -93,8 +116,16 @@ struct FileCall {
 #[derive(Clone, Debug)]
 pub(crate) struct Turn {
     pub(crate) when: When,
-    pub(crate) text: String,
-    pub(crate) calls: Vec<Call>,
+    pub(crate) reply: Reply,
+}
+
+/// What a turn does.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    /// Replies.
+    Says { text: String, calls: Vec<Call> },
+    /// Fails.
+    Fails(ModelFailure),
 }
 
 #[derive(Clone, Debug)]
@@ -128,11 +159,19 @@ pub(crate) fn read(text: &str, file: &str) -> Result<Vec<Turn>, ScriptError> {
     let mut turns = vec![];
     for FileTurn { when, reply } in parsed.turn {
         let start = reply.span().start;
-        let FileReply { text, calls } = reply.into_inner();
+        let FileReply { text, calls, fail } = reply.into_inner();
+        if let Some(failure) = fail {
+            if !text.is_empty() || !calls.is_empty() {
+                return Err(at(start, "a reply that is to `fail` has no `text` and no `calls`"));
+            }
+            turns.push(Turn { when, reply: Reply::Fails(failure.into()) });
+            continue;
+        }
         if text.is_empty() && calls.is_empty() {
             return Err(at(
                 start,
-                "a reply needs `text`, `calls` or both, such as `reply = { text = \"Done.\" }`",
+                "a reply needs `text`, `calls` or both, or a `fail`, such as `reply = { text = \
+                 \"Done.\" }`",
             ));
         }
         let mut checked = vec![];
@@ -158,7 +197,7 @@ pub(crate) fn read(text: &str, file: &str) -> Result<Vec<Turn>, ScriptError> {
             };
             checked.push(Call { function, arguments });
         }
-        turns.push(Turn { when, text, calls: checked });
+        turns.push(Turn { when, reply: Reply::Says { text, calls: checked } });
     }
     Ok(turns)
 }
@@ -202,7 +241,7 @@ fn json(value: toml::Value) -> Result<serde_json::Value, &'static str> {
             values.into_iter().map(json).collect::<Result<Vec<_>, _>>()?.into()
         }
         toml::Value::Table(table) => {
-            let entries = table.into_iter().map(|(key, value)| Ok((key, json(value)?)));
+            let entries = table.into_iter().map(|(key, value)| Ok::<_, &str>((key, json(value)?)));
             entries.collect::<Result<serde_json::Map<_, _>, _>>()?.into()
         }
     })

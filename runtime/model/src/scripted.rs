@@ -4,13 +4,14 @@
 use std::future;
 
 use ringfence_event::{
-    Message, ModelFailure, ModelFailureClass, ModelReply, ModelRequest, ProposedCall, TokenUsage,
+    Message, ModelFailureClass, ModelReply, ModelRequest, ProposedCall, TokenUsage,
 };
 use serde_json::Value;
 
 use crate::{
-    Completion, Model, ModelError, ScriptError,
-    script::{self, Arguments, Turn},
+    Completion, Deltas, Model, ModelError, ScriptError, TokenLimits, estimated_tokens,
+    limits::request_bytes,
+    script::{self, Arguments, Reply, Turn},
 };
 
 /// Stands for the text of the last result, in a reply's text and in every text of its arguments.
@@ -21,9 +22,6 @@ const LAST_BYTES_MAX: usize = 16 << 10;
 
 /// How much of each message an error shows.
 const SHOWN_CHARS_MAX: usize = 200;
-
-/// Bytes a token is taken to have, as English text has on the whole.
-const TOKEN_BYTES: usize = 4;
 
 /// A model that replies from a script.
 ///
@@ -38,6 +36,10 @@ const TOKEN_BYTES: usize = 4;
 /// when = { outcome = "denied" }            # an outcome word
 /// reply = { text = "I may not: {{last}}" }
 ///
+/// [[turn]]
+/// when = { contains = "later" }            # a failure instead of a reply
+/// reply = { fail = { class = "rate-limited", retry-after = "2s" } }
+///
 /// [[turn]]                                 # no `when`: always
 /// reply = { text = "They say: {{last}}" }
 /// ```
@@ -47,13 +49,15 @@ const TOKEN_BYTES: usize = 4;
 /// them; `step` is the number of replies in the conversation, and one. `{{last}}` stands for the
 /// text of the last result of the conversation, cut to 16 KiB, nothing if there is none; in
 /// arguments it becomes part of a JSON string. `arguments` that are a text are passed on as they
-/// stand, to play a model that writes no JSON.
+/// stand, to play a model that writes no JSON. `fail` plays a failure: its `class`, a word of
+/// [`ModelFailureClass`], and if you like the `message` and how long to wait, `retry-after`.
 ///
 /// Tokens are not counted as a real model would: a quarter of the bytes of the request as JSON and
-/// of the reply, rounded up. A reply longer than the request's `output-tokens` is an error.
+/// of the reply, rounded up. A reply longer than `output-tokens` of request or model is an error.
 #[derive(Clone, Debug)]
 pub struct ScriptedModel {
     turns: Vec<Turn>,
+    limits: TokenLimits,
 }
 
 impl ScriptedModel {
@@ -62,15 +66,25 @@ impl ScriptedModel {
     /// # Errors
     /// When it is no script, with the place.
     pub fn parse(text: &str, file: &str) -> Result<Self, ScriptError> {
-        Ok(Self { turns: script::read(text, file)? })
+        Ok(Self { turns: script::read(text, file)?, limits: TokenLimits::default() })
+    }
+
+    /// The same with limits, as [`ModelConfig::limits`](crate::ModelConfig::limits) says.
+    #[must_use]
+    pub fn with_limits(self, limits: TokenLimits) -> Self {
+        Self { limits, ..self }
     }
 
     fn reply(&self, request: &ModelRequest) -> Result<ModelReply, ModelError> {
+        self.limits.admit(request)?;
         let view = View::of(&request.messages);
         let turn = self.turns.iter().find(|turn| view.fits(turn));
-        let turn = turn.ok_or_else(|| view.unmatched())?;
+        let (text, calls) = match &turn.ok_or_else(|| view.unmatched())?.reply {
+            Reply::Says { text, calls } => (text, calls),
+            Reply::Fails(failure) => return Err(failure.clone().into()),
+        };
         let calls: Vec<ProposedCall> = (1..)
-            .zip(&turn.calls)
+            .zip(calls)
             .map(|(place, call): (usize, _)| ProposedCall {
                 id: format!("call-{}-{place}", view.step),
                 function: call.function.clone(),
@@ -80,39 +94,34 @@ impl ScriptedModel {
                 },
             })
             .collect();
-        let text = view.fill(&turn.text);
-        let input = serde_json::to_vec(request).map_or(0, |json| json.len());
+        let text = view.fill(text);
         let of_calls = calls.iter().map(|call| call.function.len() + call.arguments.len());
-        let output = tokens(text.len() + of_calls.sum::<usize>());
-        if let Some(allowed) = request.parameters.output_tokens
+        let output = estimated_tokens(text.len() + of_calls.sum::<usize>());
+        let input = estimated_tokens(request_bytes(request));
+        let tokens = TokenUsage { input, cached: 0, output };
+        if let Some(allowed) = self.limits.output_of(request)
             && output > allowed
         {
-            return Err(failed(
-                ModelFailureClass::TooLong,
-                format!("the reply takes {output} tokens, the request allows {allowed}"),
-            ));
+            let message = format!("the reply takes {output} tokens, {allowed} are allowed");
+            return Err(ModelError {
+                tokens: TokenUsage { output: allowed, ..tokens },
+                ..ModelError::new(ModelFailureClass::TooLong, message)
+            });
         }
-        Ok(ModelReply {
-            text,
-            calls,
-            tokens: TokenUsage { input: tokens(input), cached: 0, output },
-        })
+        Ok(ModelReply { text, calls, tokens })
     }
 }
 
 impl Model for ScriptedModel {
-    fn complete<'a>(&'a self, request: &'a ModelRequest) -> Completion<'a> {
-        Box::pin(future::ready(self.reply(request)))
+    fn complete<'a>(&'a self, request: &'a ModelRequest, deltas: &'a dyn Deltas) -> Completion<'a> {
+        let reply = self.reply(request);
+        if let Ok(reply) = &reply
+            && !reply.text.is_empty()
+        {
+            deltas.text(&reply.text);
+        }
+        Box::pin(future::ready(reply))
     }
-}
-
-fn failed(class: ModelFailureClass, message: String) -> ModelError {
-    let failure = ModelFailure { class, message, retry_after_ms: None };
-    ModelError { failure, tokens: TokenUsage::default() }
-}
-
-fn tokens(bytes: usize) -> u64 {
-    bytes.div_ceil(TOKEN_BYTES) as u64
 }
 
 /// A conversation as a script looks at it.
@@ -171,7 +180,7 @@ impl<'a> View<'a> {
             let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
             message.push_str(&format!("; {who}: {}", ringfence_event::neutralise_line(&shown)));
         }
-        failed(ModelFailureClass::NoTurn, message)
+        ModelError::new(ModelFailureClass::NoTurn, message)
     }
 
     fn fill(&self, text: &str) -> String {

@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use ringfence_event::ModelFailureClass;
-use ringfence_event::{Message, ModelReply, ModelRequest, Parameters, ProposedCall};
-use ringfence_model::{Model, ModelError, ScriptedModel};
+use std::sync::Mutex;
+
+use ringfence_event::{
+    Message, ModelFailureClass, ModelReply, ModelRequest, Parameters, ProposedCall,
+};
+use ringfence_model::{Deltas, Model, ModelError, NoDeltas, ScriptedModel, TokenLimits};
 
 fn user(text: &str) -> Message {
     Message::User { text: text.into() }
@@ -24,6 +27,15 @@ fn ask(
     messages: &[Message],
     output_tokens: Option<u64>,
 ) -> Result<ModelReply, ModelError> {
+    ask_with(TokenLimits::default(), script, messages, output_tokens)
+}
+
+fn ask_with(
+    limits: TokenLimits,
+    script: &str,
+    messages: &[Message],
+    output_tokens: Option<u64>,
+) -> Result<ModelReply, ModelError> {
     let request = ModelRequest {
         model: "main".parse().unwrap(),
         instructions: "Be brief.".into(),
@@ -31,11 +43,23 @@ fn ask(
         messages: messages.to_vec(),
         parameters: Parameters { output_tokens },
     };
-    let model = ScriptedModel::parse(script, "script.toml").unwrap();
+    let model = ScriptedModel::parse(script, "script.toml").unwrap().with_limits(limits);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let reply = runtime.block_on(model.complete(&request));
-    assert_eq!(reply, runtime.block_on(model.complete(&request)), "the same each time");
+    let heard = Heard::default();
+    let reply = runtime.block_on(model.complete(&request, &heard));
+    assert_eq!(reply, runtime.block_on(model.complete(&request, &NoDeltas)), "the same each time");
+    let said = reply.as_ref().map(|reply| reply.text.clone()).unwrap_or_default();
+    assert_eq!(*heard.0.lock().unwrap(), said);
     reply
+}
+
+#[derive(Default)]
+struct Heard(Mutex<String>);
+
+impl Deltas for Heard {
+    fn text(&self, part: &str) {
+        self.0.lock().unwrap().push_str(part);
+    }
 }
 
 #[test]
@@ -107,10 +131,40 @@ fn tokens_are_counted_and_bounded() {
     assert_eq!(short.output, 2);
     assert!(ask(script, &[user("x")], Some(2)).is_ok());
     assert!(ask(script, &[user(&"x".repeat(400))], None).unwrap().tokens.input >= short.input + 99);
+    let check = |limits: TokenLimits, of_request: Option<u64>, is_ok: bool| {
+        let asked = ask_with(limits, script, &[user("x")], of_request);
+        let class = asked.as_ref().err().map(|error| error.failure.class);
+        assert_eq!(class, (!is_ok).then_some(ModelFailureClass::TooLong), "{limits:?}");
+    };
+    let none = TokenLimits::default();
+    check(none, Some(1), false);
+    check(TokenLimits { output: Some(1), ..none }, None, false);
+    check(TokenLimits { output: Some(1), ..none }, Some(2), false);
+    check(TokenLimits { output: Some(2), ..none }, Some(3), true);
+    check(TokenLimits { context: Some(short.input), ..none }, None, true);
+    check(TokenLimits { context: Some(short.input - 1), ..none }, None, false);
+}
+
+#[test]
+fn a_script_plays_failures() {
+    let script = r#"
+        [[turn]]
+        when = { contains = "busy" }
+        reply = { fail = { class = "rate-limited", message = "later", retry-after = "2s" } }
+        [[turn]]
+        when = { contains = "gone" }
+        reply = { fail = { class = "unavailable" } }
+        [[turn]]
+        reply = { text = "here" }
+    "#;
+    let busy = ask(script, &[user("busy")], None).unwrap_err().failure;
     assert_eq!(
-        ask(script, &[user("x")], Some(1)).unwrap_err().failure.class,
-        ModelFailureClass::TooLong
+        (busy.class, busy.message.as_str(), busy.retry_after_ms),
+        (ModelFailureClass::RateLimited, "later", Some(2_000))
     );
+    let gone = ask(script, &[user("gone")], None).unwrap_err().failure;
+    assert_eq!((gone.class, gone.retry_after_ms), (ModelFailureClass::Unavailable, None));
+    assert_eq!(ask(script, &[user("x")], None).unwrap().text, "here");
 }
 
 #[test]
@@ -135,7 +189,7 @@ fn mistakes_are_shown_with_their_place() {
     check(
         "[[turn]]\nreply = { tex = \"x\" }",
         "2:11",
-        "unknown key `tex`; known keys here: `text`, `calls`; a turn is such as `[[turn]]`",
+        "unknown key `tex`; known keys here: `text`, `calls`, `fail`; a turn is such as `[[turn]]`",
     );
     check(
         "[[turn]]\nonce = true\nreply = { text = \"x\" }",
@@ -160,8 +214,14 @@ fn mistakes_are_shown_with_their_place() {
     check(
         "[[turn]]\nreply = {}",
         "2:9",
-        "a reply needs `text`, `calls` or both, such as `reply = { text",
+        "a reply needs `text`, `calls` or both, or a `fail`, such as `reply = { text",
     );
+    check(
+        "[[turn]]\nreply = { fail = { class = \"cut\" }, text = \"x\" }",
+        "2:9",
+        "a reply that is to `fail` has no `text`",
+    );
+    check("[[turn]]\nreply = { fail = { class = \"slow\" } }", "2:28", "unknown word `slow`");
     check("[[turn]]\nwhen = {}", "1:1", "the key `reply` is missing; a turn is such as `[[turn]]`");
     check("turn = 3", "1:8", "expected a list; a turn is such as `[[turn]]`");
     check("", "1:1", "the key `turn` is missing; a turn is such as `[[turn]]`");

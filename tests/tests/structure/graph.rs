@@ -8,7 +8,7 @@ pub(crate) const OWNERS: &[(&str, &[&str])] = &[
     ("cranelift", &["ringfence-sandbox"]),
     ("rusqlite", &["ringfence-store"]),
     ("libsqlite3-sys", &["ringfence-store"]),
-    ("rig-core", &["ringfence-model"]),
+    ("sse-stream", &["ringfence-model", "ringfence-mcp"]),
     ("axum", &["ringfence-server"]),
     ("rmcp", &["ringfence-mcp"]),
 ];
@@ -28,7 +28,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("ringfence-policy", &["ringfence-event"]),
     ("ringfence-agent", &["ringfence-event", "ringfence-policy"]),
     ("ringfence-session", &["ringfence-event", "ringfence-agent"]),
-    ("ringfence-model", &["ringfence-event"]),
+    ("ringfence-model", &["ringfence-event", "ringfence-policy"]),
     ("ringfence-store", &["ringfence-event"]),
     ("ringfence-vault", &["ringfence-event"]),
     ("ringfence-capability", &["ringfence-event", "ringfence-policy", "ringfence-vault"]),
