@@ -7,7 +7,7 @@ use std::{
 
 use ringfence_catalog::LOCK_FILE;
 use ringfence_event::{ModelName, TenantId};
-use ringfence_model::ModelConfig;
+use ringfence_model::{ModelConfig, ModelTable};
 use ringfence_policy::{
     Bytes, ConfigError, Count, Defaults, FlagGrants, GrantSet, Grants, TenantGrants, parse_file,
 };
@@ -27,7 +27,7 @@ const CONCURRENT_CALLS: u32 = 64;
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct File {
     host: HostTable,
-    model: BTreeMap<ModelName, ModelConfig>,
+    model: BTreeMap<ModelName, ModelTable>,
     defaults: Defaults,
     grant_set: BTreeMap<String, GrantSet>,
     tenant: BTreeMap<TenantId, TenantGrants>,
@@ -104,13 +104,17 @@ impl Config {
         };
         let grants =
             Grants::new(&name, &text, &folder, file.defaults, &file.grant_set, file.tenant)?;
+        let model = |(model, table): (ModelName, ModelTable)| {
+            table.check(&name, &text, &folder).map(|config| (model, config))
+        };
+        let models = file.model.into_iter().map(model).collect::<Result<_, _>>()?;
         Ok(Self {
             home: folder.join(file.host.home.unwrap_or_else(|| HOME.into())),
             file: Some(path.to_owned()),
             folder,
             concurrent_calls,
             memory,
-            models: file.model,
+            models,
             grants,
             vault: Vault::new(),
             clock: Clock::system(),

@@ -58,12 +58,13 @@ pub(crate) fn definition(inner: &Inner, agent: &Agent) -> Result<Definition, Err
 
 /// A model of the agent's, as the operator set it up.
 fn choice(inner: &Inner, agent: &Agent, name: &ModelName) -> Result<ModelChoice, Error> {
-    if !inner.config.models.contains_key(name) {
+    let Some(config) = inner.config.models.get(name) else {
         let file = inner.config.file_name();
         let error = agent.definition.wrong(Place::Model, format!("there is no model `{name}`"));
         return Err(error.with_help(format!("[model.{name}] in {file} sets one up")).into());
-    }
-    Ok(ModelChoice { name: name.clone(), price: None, parameters: Parameters::default() })
+    };
+    let parameters = Parameters { output_tokens: config.limits.output };
+    Ok(ModelChoice { name: name.clone(), price: config.price, parameters })
 }
 
 /// The agent of a session for what needs nothing of it but who it is: a session of a version that

@@ -14,6 +14,7 @@ use ringfence_event::{
     IdempotencyKey, Intent, ModelFailure, ModelFailureClass, ModelReply, Money, Note, Outcome,
     StepId, TokenUsage, ToolName, Usage,
 };
+use ringfence_model::NoDeltas;
 use ringfence_policy::Permit;
 use ringfence_sandbox::{Answer, Cancel, Sink};
 use ringfence_session::{Approval, Command, Definition, Effect, Refused, Session};
@@ -250,7 +251,7 @@ impl<'a> Driver<'a> {
                         self.journal.save(show).await?;
                         let model = self.inner.model(&request.model)?;
                         let task = self.tasks.spawn(async move {
-                            let reply = model.complete(&request).await;
+                            let reply = model.complete(&request, &NoDeltas).await;
                             Done::Reply(step, reply.map_err(call::model_failure))
                         });
                         self.asking = Some((step, task));

@@ -9,7 +9,7 @@ use std::{
 use ringfence_capability::{Host, fs::Scratches};
 use ringfence_catalog::Lock;
 use ringfence_event::{Digest, ModelName, SessionId, TenantId, ToolName, UserId};
-use ringfence_model::{Model, Protocol, ScriptedModel};
+use ringfence_model::{KeySource, Model, ModelSource, ScriptedModel, VendorModel};
 use ringfence_policy::ToolPolicy;
 use ringfence_sandbox::{Engine, EngineConfig};
 use ringfence_store::Store;
@@ -137,11 +137,19 @@ impl Inner {
                 self.config.file_name()
             )));
         };
-        let model: Arc<dyn Model> = match config.protocol {
-            Protocol::Scripted => {
-                let path = self.config.folder.join(&config.script);
-                let script = read_text(&path)?;
-                Arc::new(ScriptedModel::parse(&script, &path.display().to_string())?)
+        let model: Arc<dyn Model> = match &config.source {
+            ModelSource::Script { file } => {
+                let path = self.config.folder.join(file);
+                let script = ScriptedModel::parse(&read_text(&path)?, &path.display().to_string())?;
+                Arc::new(script.with_limits(config.limits))
+            }
+            ModelSource::Vendor(vendor) => {
+                let vault = self.config.vault.clone();
+                let key = match vendor.key.clone() {
+                    None => KeySource::none(),
+                    Some(place) => KeySource::new(move || vault.value(&place)),
+                };
+                Arc::new(VendorModel::new(vendor, config.limits, key))
             }
         };
         models.insert(name.clone(), model.clone());

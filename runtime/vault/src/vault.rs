@@ -71,11 +71,20 @@ impl Vault {
     /// # Errors
     /// What is wrong with it.
     pub fn read(&self, name: &SecretName, place: &SecretPlace) -> Result<Secret, SecretFault> {
+        Secret::new(name.clone(), self.value(place)?)
+    }
+
+    /// The value at a place as it is now, for what is the host's own and no tool's: the key of a
+    /// model. Waits for the disk or the kernel.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn value(&self, place: &SecretPlace) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
         let source = match place {
             SecretPlace::Environment { .. } => &self.environment,
             SecretPlace::File { .. } => &self.files,
             SecretPlace::Keyring { .. } => &self.keyring,
         };
-        Secret::new(name.clone(), source.read(place)?)
+        source.read(place)
     }
 }
