@@ -192,12 +192,8 @@ fuzz_target!(|world: World| {
     };
     let policy =
         ToolPolicy::compile(&"local".parse().expect("a tenant"), &facts, &manifest, &compiled);
-    let decision = policy.decide(&CallRequest {
-        user: &"local".parse().expect("a user"),
-        function: &"f".parse().expect("a name"),
-        arguments: Digest::of(b"{}"),
-        limits: None,
-    });
+    let (user, function) = ("local".parse().expect("a user"), "f".parse().expect("a name"));
+    let decision = policy.decide(&CallRequest::new(&user, &function, "{}"));
     let Decision::Permit(permit) = decision else { return };
 
     let path: Vec<&str> = world.path.iter().take(6).map(|piece| pick(PIECES, *piece)).collect();

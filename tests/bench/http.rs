@@ -95,12 +95,8 @@ impl Sides {
 
     /// The gate of a new call. Connections are shared between calls, as they are in use.
     fn gate(&self) -> Result<Gate> {
-        let decision = self.policy.decide(&CallRequest {
-            user: &"local".parse()?,
-            function: &"get".parse()?,
-            arguments: Digest::of(b"{}"),
-            limits: None,
-        });
+        let (user, function) = ("local".parse()?, "get".parse()?);
+        let decision = self.policy.decide(&CallRequest::new(&user, &function, "{}"));
         let Decision::Permit(permit) = decision else { bail!("{decision:?}") };
         Ok(self.host.open(permit, Timestamp(0), 7, Arc::new(Nothing))?.gate)
     }

@@ -92,12 +92,8 @@ impl Ours {
         sink: Arc<dyn Sink>,
     ) -> Result<Ended> {
         let inner = &self.0;
-        let decision = inner.policy.decide(&CallRequest {
-            user: &inner.user,
-            function: &inner.function,
-            arguments: Digest::of(arguments.as_bytes()),
-            limits: None,
-        });
+        let decision =
+            inner.policy.decide(&CallRequest::new(&inner.user, &inner.function, arguments));
         let Decision::Permit(permit) = decision else { bail!("{decision:?}") };
         let start = Timestamp(1_700_000_000_000);
         let opened = inner.host.open(permit, start, 7, Arc::new(Nothing))?;

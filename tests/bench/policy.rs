@@ -54,12 +54,8 @@ pub(crate) fn measure(table: &mut Table) -> Result<()> {
     })?;
     let policy = ToolPolicy::compile(&"local".parse()?, &facts, &manifest, &grants);
     let (user, function) = ("local".parse()?, "f77".parse()?);
-    let request = CallRequest {
-        user: &user,
-        function: &function,
-        arguments: Digest::of(b"{}"),
-        limits: Some(&CallLimits::DEFAULT),
-    };
+    let limits = Some(&CallLimits::DEFAULT);
+    let request = CallRequest { limits, ..CallRequest::new(&user, &function, "{}") };
     let permit = decided(&policy, &request)?;
     let last = Url::parse(&format!("https://host-{}.example/repos/a/b", HOSTS - 1))?;
 

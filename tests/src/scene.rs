@@ -186,12 +186,11 @@ impl Scene {
     }
 
     fn permit(&self, function: &FunctionName, arguments: &str) -> Permit {
-        let decision = self.policy(function.as_str()).decide(&CallRequest {
-            user: &"local".parse().unwrap(),
+        let decision = self.policy(function.as_str()).decide(&CallRequest::new(
+            &"local".parse().unwrap(),
             function,
-            arguments: Digest::of(arguments.as_bytes()),
-            limits: None,
-        });
+            arguments,
+        ));
         match decision {
             Decision::Permit(permit) => permit,
             other => panic!("{other:?}"),

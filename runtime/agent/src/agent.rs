@@ -7,10 +7,10 @@ use std::{
 };
 
 use ringfence_event::{
-    AgentName, Asked, Denial, DenialCode, Digest, FileOwner, FunctionName, ModelName, Remedy,
-    ToolName,
+    AgentName, Asked, CompactionRule, Denial, DenialCode, Digest, FallbackRule, FileOwner,
+    FunctionName, ModelName, Money, Remedy, RetryRule, RetryRules, SessionLimits, ToolName,
 };
-use ringfence_policy::ConfigError;
+use ringfence_policy::{ConfigError, HoldRules};
 
 use crate::RunLimits;
 
@@ -27,6 +27,16 @@ pub struct Agent {
     pub tools: BTreeMap<ToolName, ListedTool>,
     /// What one run may spend.
     pub limits: RunLimits,
+    /// What all runs of one session may spend together.
+    pub session_limits: SessionLimits,
+    /// What is tried again, and how.
+    pub retry: RetryRules,
+    /// When its conversations are compacted; `None`: never.
+    pub compaction: Option<CompactionRule>,
+    /// The model that takes over when its own fails.
+    pub fallback: Option<FallbackRule>,
+    /// Which of its calls a person must say yes to.
+    pub holds: HoldRules,
     pub(crate) source: Source,
 }
 
@@ -37,6 +47,7 @@ pub(crate) struct Source {
     pub(crate) file: String,
     pub(crate) text: String,
     pub(crate) model: Range<usize>,
+    pub(crate) fallback: Range<usize>,
     pub(crate) instructions: Range<usize>,
     pub(crate) tools_line: Option<u32>,
 }
@@ -46,6 +57,8 @@ pub(crate) struct Source {
 pub enum Place<'a> {
     /// `model`
     Model,
+    /// `fallback` of `model`; the model, where it has none.
+    Fallback,
     /// `instructions`
     Instructions,
     /// A tool's line under `[tools]`.
@@ -95,9 +108,10 @@ impl Agent {
     /// The error of a place in the file, to be told like those of reading it.
     #[must_use]
     pub fn wrong(&self, place: Place<'_>, message: impl AsRef<str>) -> ConfigError {
-        let Source { file, text, model, instructions, .. } = &self.source;
+        let Source { file, text, model, fallback, instructions, .. } = &self.source;
         let span = match place {
             Place::Model => model,
+            Place::Fallback => fallback,
             Place::Instructions => instructions,
             Place::Tool(listed) => &listed.span,
         };
@@ -144,7 +158,7 @@ impl Agent {
     /// a line or a text into a file of its own changes nothing.
     #[must_use]
     pub fn digest(&self, instructions: &str) -> Digest {
-        let RunLimits { steps, calls, tokens, time_ms, fuel, concurrent_calls } = self.limits;
+        let RunLimits { steps, calls, tokens, time_ms, fuel, concurrent_calls, usd } = self.limits;
         let mut text = format!("ringfence agent 1\nname {}\nmodel {}\n", self.name, self.model);
         for (tool, listed) in &self.tools {
             let _ = match &listed.functions {
@@ -154,6 +168,36 @@ impl Agent {
         }
         let _ =
             writeln!(text, "limits {steps} {calls} {tokens} {time_ms} {fuel} {concurrent_calls}");
+        // What an agent does not say has no line: one that says nothing new stays what it was.
+        if let Some(usd) = usd {
+            let _ = writeln!(text, "limit usd {usd}");
+        }
+        let SessionLimits { calls, tokens, fuel, usd } = self.session_limits;
+        let counts = [("calls", calls), ("tokens", tokens), ("fuel", fuel)];
+        for (name, limit) in counts.into_iter().chain([("usd", usd.map(Money::nanos))]) {
+            if let Some(limit) = limit {
+                let _ = writeln!(text, "session limit {name} {limit}");
+            }
+        }
+        let RetryRules { model, call } = RetryRules::DEFAULT;
+        for (name, rule, default) in
+            [("model", self.retry.model, model), ("call", self.retry.call, call)]
+        {
+            if rule != default {
+                let RetryRule { attempts, first_ms, most_ms, time_ms } = rule;
+                let _ = writeln!(text, "retry {name} {attempts} {first_ms} {most_ms} {time_ms}");
+            }
+        }
+        if let Some(CompactionRule { above, keep }) = self.compaction {
+            let _ = writeln!(text, "compaction {above} {keep}");
+        }
+        if let Some(FallbackRule { model, on, after }) = &self.fallback {
+            let on: Vec<&str> = on.iter().map(|class| class.as_str()).collect();
+            let _ = writeln!(text, "fallback {model} {} {after}", on.join(" "));
+        }
+        if !self.holds.is_empty() {
+            let _ = writeln!(text, "holds {}", self.holds.digest());
+        }
         text.push_str("instructions ");
         text.push_str(instructions);
         Digest::of(text.as_bytes())

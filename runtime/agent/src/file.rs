@@ -5,8 +5,8 @@ use std::{
     fmt,
 };
 
-use ringfence_event::{AgentName, FunctionName, ModelName, ToolName};
-use ringfence_policy::{ConfigError, line_of, parse_file};
+use ringfence_event::{AgentName, FileOwner, FunctionName, ModelName, ToolName};
+use ringfence_policy::{ConfigError, HoldRules, HoldTable, line_of, parse_file};
 use serde::{
     Deserialize, Deserializer,
     de::{
@@ -16,7 +16,12 @@ use serde::{
 };
 use toml::Spanned;
 
-use crate::{Agent, FunctionList, Instructions, ListedTool, agent::Source, limits::RunLimitTable};
+use crate::{
+    Agent, FunctionList, Instructions, ListedTool,
+    agent::Source,
+    limits::{RunLimitTable, SessionLimitTable},
+    rules::{CompactionTable, FallbackTable, RetryTable},
+};
 
 /// The longest instructions: more would leave a model no room to work.
 const INSTRUCTIONS_BYTES_MAX: usize = 256 << 10;
@@ -46,19 +51,28 @@ impl Agent {
             let line = line_of(text, span.start);
             (tool.into_inner(), ListedTool { functions, line, span })
         });
+        let fallback = read.model.fallback;
         let source = Source {
             file: file.to_owned(),
             text: text.to_owned(),
             model: read.model.name.span(),
+            fallback: fallback.as_ref().map_or(&read.model.name, |given| &given.name).span(),
             instructions: instructions.span(),
             tools_line,
         };
+        let model = read.model.name.into_inner();
+        let fallback = fallback.map(|given| given.rule(&model, file, text)).transpose()?;
         Ok(Self {
             name: read.name,
-            model: read.model.name.into_inner(),
+            model,
+            fallback,
             instructions: instructions.into_inner(),
             tools: tools.collect(),
             limits: read.limits.limits(file, text)?,
+            session_limits: read.session_limits.limits(file, text)?,
+            retry: read.retry.rules(file, text)?,
+            compaction: read.compaction.map(|table| table.rule(file, text)).transpose()?,
+            holds: HoldRules::read(file, text, FileOwner::AgentAuthor, "[[hold]]", read.hold)?,
             source,
         })
     }
@@ -96,6 +110,13 @@ struct AgentFile {
     tools: Option<Spanned<BTreeMap<Spanned<ToolName>, FunctionList>>>,
     #[serde(default)]
     limits: RunLimitTable,
+    #[serde(default)]
+    session_limits: SessionLimitTable,
+    #[serde(default)]
+    retry: RetryTable,
+    compaction: Option<CompactionTable>,
+    #[serde(default)]
+    hold: Vec<Spanned<HoldTable>>,
 }
 
 #[derive(Deserialize)]
@@ -103,6 +124,7 @@ struct AgentFile {
 struct ModelTable {
     #[serde(rename = "use")]
     name: Spanned<ModelName>,
+    fallback: Option<FallbackTable>,
 }
 
 #[derive(Deserialize)]
@@ -227,6 +249,22 @@ fuel = "3G"
         assert_ne!(first, digest(GOOD, "be quick"));
         assert_ne!(first, digest(&GOOD.replace("3G", "4G"), "be kind"));
         assert_ne!(first, digest(&GOOD.replace("\"*\"", "[]"), "be kind"));
+        let with =
+            |more: &str| digest(&GOOD.replace("[limits]", &format!("{more}\n[limits]")), "be kind");
+        // What is the default anyway changes nothing.
+        assert_eq!(first, with("[retry.model]\nattempts = 5\nfirst = \"500ms\""));
+        for more in [
+            "[session-limits]\ncalls = 5",
+            "[session-limits]\nusd = \"1\"",
+            "[retry.call]\nattempts = 1",
+            "[compaction]\nabove = \"60k\"",
+            "[[hold]]\neffect = \"unsafe\"",
+        ] {
+            assert_ne!(first, with(more), "{more}");
+        }
+        assert_ne!(first, digest(&GOOD.replace("fuel", "usd = \"0.50\"\nfuel"), "be kind"));
+        let fallback = "{ use = \"main\", fallback = { use = \"b\" } }";
+        assert_ne!(first, digest(&GOOD.replace("{ use = \"main\" }", fallback), "be kind"));
     }
 
     #[test]
@@ -244,12 +282,32 @@ fuel = "3G"
             ("\"*\"", "[\"a\", \"a\"]"),
             ("repo-search", "repo_search"),
             ("time = \"2min\"", "time = 2"),
-            ("time = \"2min\"", "usd = \"0.50\""),
+            ("time = \"2min\"", "usd = 0.50"),
+            ("time = \"2min\"", "usd = \"0\""),
+            ("[limits]", "[session-limits]\ncalls = 0\n[limits]"),
+            ("[limits]", "[session-limits]\nsteps = 1\n[limits]"),
+            ("[limits]", "[retry.model]\nattempts = 0\n[limits]"),
+            ("[limits]", "[retry.call]\nfirst = \"31s\"\n[limits]"),
+            ("[limits]", "[retry.tool]\nattempts = 2\n[limits]"),
+            ("[limits]", "[compaction]\nkeep = 2\n[limits]"),
+            ("[limits]", "[compaction]\nabove = \"60k\"\nkeep = 0\n[limits]"),
+            ("[limits]", "[[hold]]\nexpires = \"1h\"\n[limits]"),
+            ("{ use = \"main\" }", "{ use = \"main\", fallback = \"backup\" }"),
+            ("{ use = \"main\" }", "{ use = \"main\", fallback = { use = \"main\" } }"),
+            ("{ use = \"main\" }", "{ use = \"main\", fallback = { use = \"b\", on = [] } }"),
+            (
+                "{ use = \"main\" }",
+                "{ use = \"main\", fallback = { use = \"b\", on = [\"host\"] } }",
+            ),
+            (
+                "{ use = \"main\" }",
+                "{ use = \"main\", fallback = { use = \"b\", on = [\"busy\"] } }",
+            ),
+            ("{ use = \"main\" }", "{ use = \"main\", fallback = { use = \"b\", after = 0 } }"),
             ("time = \"2min\"", "step = 3"),
             ("time = \"2min\"", "steps = 0"),
             ("time = \"2min\"", "steps = -1"),
             ("time = \"2min\"", "calls = 5000000000"),
-            ("[limits]", "[retry]"),
             ("[limits]", "[approval]"),
         ] {
             let text = GOOD.replace(from, to);

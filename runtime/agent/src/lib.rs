@@ -27,6 +27,7 @@
 mod agent;
 mod file;
 mod limits;
+mod rules;
 
 pub use agent::{Agent, FunctionList, Instructions, ListedTool, Place};
 pub use limits::RunLimits;

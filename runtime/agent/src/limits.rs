@@ -1,6 +1,9 @@
-//! What one run of an agent may spend.
+//! What one run of an agent may spend, and all runs of one session together.
 
-use ringfence_policy::{ConfigError, Count, Fuel, Millis};
+use std::ops::Range;
+
+use ringfence_event::{Money, SessionLimits};
+use ringfence_policy::{ConfigError, Count, Fuel, Millis, Usd};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -19,6 +22,8 @@ pub struct RunLimits {
     pub fuel: u64,
     /// Calls that run at one time.
     pub concurrent_calls: u32,
+    /// Money for models; `None`: as much as the other limits let it cost.
+    pub usd: Option<Money>,
 }
 
 impl RunLimits {
@@ -31,6 +36,7 @@ impl RunLimits {
         time_ms: 10 * 60_000,  // somebody is waiting
         fuel: 500_000_000_000, // fifty calls that spend all of their default
         concurrent_calls: 4,   // a small machine keeps a core for the rest
+        usd: None,             // not every model has a price
     };
 }
 
@@ -44,46 +50,90 @@ pub(crate) struct RunLimitTable {
     time: Option<Spanned<Millis>>,
     fuel: Option<Spanned<Fuel>>,
     concurrent_calls: Option<Spanned<Count>>,
+    usd: Option<Spanned<Usd>>,
+}
+
+/// `[session-limits]` of `agent.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct SessionLimitTable {
+    calls: Option<Spanned<Count>>,
+    tokens: Option<Spanned<Count>>,
+    fuel: Option<Spanned<Fuel>>,
+    usd: Option<Spanned<Usd>>,
 }
 
 impl RunLimitTable {
     pub(crate) fn limits(self, file: &str, text: &str) -> Result<RunLimits, ConfigError> {
-        let wrong = |span, message: &str| ConfigError::at(file, text, span, message);
-        let read =
-            |given: Option<(u64, std::ops::Range<usize>)>, most: u64, default: u64| match given {
-                None => Ok(default),
-                // A run that may do nothing is a mistake, not a limit.
-                Some((0, span)) => Err(wrong(
-                    span,
-                    "the limit must be at least 1: without the line it has its default",
-                )),
-                Some((limit, span)) if limit > most => {
-                    Err(wrong(span, &format!("the limit must be at most {most}")))
-                }
-                Some((limit, _)) => Ok(limit),
-            };
-        let count =
-            |given: Option<Spanned<Count>>| given.map(|limit| (limit.get_ref().0, limit.span()));
+        let read = |given: Option<Given>, most: u64, default: u64| match given {
+            None => Ok(default),
+            Some(given) => given.read(most, file, text),
+        };
         let small = |given, default: u32| {
             read(count(given), u32::MAX.into(), default.into())
                 .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX))
         };
+        let time = self.time.map(|limit| Given::from((limit.get_ref().0, limit.span())));
         let default = RunLimits::DEFAULT;
         Ok(RunLimits {
             steps: small(self.steps, default.steps)?,
             calls: small(self.calls, default.calls)?,
             tokens: read(count(self.tokens), u64::MAX, default.tokens)?,
-            time_ms: read(
-                self.time.map(|limit| (limit.get_ref().0, limit.span())),
-                u64::MAX,
-                default.time_ms,
-            )?,
-            fuel: read(
-                self.fuel.map(|limit| (limit.get_ref().0, limit.span())),
-                u64::MAX,
-                default.fuel,
-            )?,
+            time_ms: read(time, u64::MAX, default.time_ms)?,
+            fuel: read(fuel(self.fuel), u64::MAX, default.fuel)?,
             concurrent_calls: small(self.concurrent_calls, default.concurrent_calls)?,
+            usd: usd(self.usd, file, text)?,
         })
+    }
+}
+
+impl SessionLimitTable {
+    pub(crate) fn limits(self, file: &str, text: &str) -> Result<SessionLimits, ConfigError> {
+        let read =
+            |given: Option<Given>| given.map(|given| given.read(u64::MAX, file, text)).transpose();
+        Ok(SessionLimits {
+            calls: read(count(self.calls))?,
+            tokens: read(count(self.tokens))?,
+            fuel: read(fuel(self.fuel))?,
+            usd: usd(self.usd, file, text)?,
+        })
+    }
+}
+
+fn count(given: Option<Spanned<Count>>) -> Option<Given> {
+    given.map(|limit| Given::from((limit.get_ref().0, limit.span())))
+}
+
+fn fuel(given: Option<Spanned<Fuel>>) -> Option<Given> {
+    given.map(|limit| Given::from((limit.get_ref().0, limit.span())))
+}
+
+fn usd(given: Option<Spanned<Usd>>, file: &str, text: &str) -> Result<Option<Money>, ConfigError> {
+    let given = given.map(|limit| Given::from((limit.get_ref().0.nanos(), limit.span())));
+    given.map(|given| given.read(u64::MAX, file, text).map(Money::from_nanos)).transpose()
+}
+
+/// A number of the file, and where it stands.
+pub(crate) struct Given {
+    number: u64,
+    span: Range<usize>,
+}
+
+impl From<(u64, Range<usize>)> for Given {
+    fn from((number, span): (u64, Range<usize>)) -> Self {
+        Self { number, span }
+    }
+}
+
+impl Given {
+    /// The number, if it is at least 1 and at most `most`.
+    pub(crate) fn read(self, most: u64, file: &str, text: &str) -> Result<u64, ConfigError> {
+        let message = match self.number {
+            // A run that may do nothing is a mistake, not a limit.
+            0 => "the limit must be at least 1: without the line it has its default".to_owned(),
+            number if number > most => format!("the limit must be at most {most}"),
+            number => return Ok(number),
+        };
+        Err(ConfigError::at(file, text, self.span, message))
     }
 }

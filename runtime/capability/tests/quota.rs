@@ -73,12 +73,8 @@ fn open(host: &Host, folder: &Path) -> Opened {
         functions: vec![("act".parse().unwrap(), Effect::Unsafe)],
     };
     let policy = ToolPolicy::compile(&"acme".parse().unwrap(), &facts, &manifest, &grants.unwrap());
-    let decision = policy.decide(&CallRequest {
-        user: &"ann".parse().unwrap(),
-        function: &"act".parse().unwrap(),
-        arguments: Digest::of(b""),
-        limits: None,
-    });
+    let (user, function) = ("ann".parse().unwrap(), "act".parse().unwrap());
+    let decision = policy.decide(&CallRequest::new(&user, &function, ""));
     let Decision::Permit(permit) = decision else { panic!("{decision:?}") };
     host.open(permit, Timestamp(0), 0, Arc::new(Nothing)).unwrap()
 }

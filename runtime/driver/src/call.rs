@@ -10,7 +10,7 @@ use ringfence_event::{
     TokenUsage, ToolName, Usage,
 };
 use ringfence_model::ModelError;
-use ringfence_policy::{CallRequest, Decision, Held, Permit, ToolPolicy};
+use ringfence_policy::{Approval as Approved, CallRequest, Decision, Held, Permit, ToolPolicy};
 use ringfence_sandbox::{Answer, Call, Cancel, Sink};
 use ringfence_session::Approval;
 use ringfence_store::{Append, Batch, MemoryLimits, MemoryWrite, NewEvent};
@@ -273,7 +273,12 @@ pub(crate) fn decide(
         user: &caller.user,
         function: name,
         arguments: Digest::of(arguments.as_bytes()),
+        arguments_text: arguments,
         limits: context.limits,
+        rules: context.agent.map(|agent| &agent.definition.holds),
+        spent: context.spent,
+        // A yes for the session is recorded with each call that it is taken for.
+        approval: context.approval.map(|yes| Approved::Call(&yes.hold.binding)),
     });
     let (permit, held) = match decision {
         Decision::Permit(permit) => (permit, None),

@@ -3,7 +3,7 @@
 use ringfence_agent::Place;
 use ringfence_catalog::model_name;
 use ringfence_event::{FunctionSpec, ModelName, Parameters};
-use ringfence_session::{Definition, ModelChoice, RunLimits, Session};
+use ringfence_session::{Definition, Fallback, ModelChoice, RunLimits, Session};
 
 use crate::{Agent, Error, runtime::Inner};
 
@@ -34,6 +34,11 @@ pub(crate) fn definition(inner: &Inner, agent: &Agent) -> Result<Definition, Err
     }
     functions.sort_by(|a, b| a.name.cmp(&b.name));
     let limits = agent.definition.limits;
+    let fallback = agent.definition.fallback.as_ref().map(|rule| {
+        let model = choice(inner, agent, Place::Fallback, &rule.model)?;
+        Ok::<_, Error>(Fallback { model, on: rule.on.clone(), after: rule.after })
+    });
+    let fallback = fallback.transpose()?;
     let of = Definition::of(
         agent.definition.name.clone(),
         agent.digest(),
@@ -42,13 +47,17 @@ pub(crate) fn definition(inner: &Inner, agent: &Agent) -> Result<Definition, Err
     Ok(Definition {
         instructions: agent.instructions.clone(),
         functions,
-        model: choice(inner, agent, &agent.definition.model)?,
+        model: choice(inner, agent, Place::Model, &agent.definition.model)?,
+        fallback,
+        session_limits: agent.definition.session_limits,
+        retry: agent.definition.retry,
+        compaction: agent.definition.compaction,
         limits: RunLimits {
             steps: limits.steps,
             calls: limits.calls,
             tokens: limits.tokens,
             fuel: limits.fuel,
-            usd: None,
+            usd: limits.usd,
             time_ms: limits.time_ms,
             concurrent_calls: limits.concurrent_calls,
         },
@@ -57,10 +66,15 @@ pub(crate) fn definition(inner: &Inner, agent: &Agent) -> Result<Definition, Err
 }
 
 /// A model of the agent's, as the operator set it up.
-fn choice(inner: &Inner, agent: &Agent, name: &ModelName) -> Result<ModelChoice, Error> {
+fn choice(
+    inner: &Inner,
+    agent: &Agent,
+    place: Place<'_>,
+    name: &ModelName,
+) -> Result<ModelChoice, Error> {
     let Some(config) = inner.config.models.get(name) else {
         let file = inner.config.file_name();
-        let error = agent.definition.wrong(Place::Model, format!("there is no model `{name}`"));
+        let error = agent.definition.wrong(place, format!("there is no model `{name}`"));
         return Err(error.with_help(format!("[model.{name}] in {file} sets one up")).into());
     };
     let parameters = Parameters { output_tokens: config.limits.output };

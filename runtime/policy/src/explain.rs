@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 
 use ringfence_event::{
-    Access, Asked, Denial, Digest, Effect, FunctionName, Remedy, RootName, Scope, SecretName,
-    UserId,
+    Access, Asked, Denial, Digest, Effect, FunctionName, Money, Remedy, RootName, Scope,
+    SecretName, UserId,
 };
 use url::{Host, Url};
 
@@ -93,6 +93,9 @@ pub struct Explanation {
     pub function: FunctionName,
     /// Its effect; `None` where the tool has no such function.
     pub effect: Option<Effect>,
+    /// The tenant's rules that can hold a call of it until a person says yes; with `host` or `path`
+    /// only a call that comes to these.
+    pub holds: Vec<Remedy>,
     /// Whether it may be called at all.
     pub call: Answer,
     /// What would become of the request, where there is one; of the call, if that is denied.
@@ -126,20 +129,28 @@ impl ToolPolicy {
             }
             (None, None) => None,
         };
+        let holds = self.holds(function, None);
         let (function, effect) = (function.clone(), self.effect(function));
-        Explanation { function, effect, call, asked, open: table.open, shut: table.shut }
+        Explanation { function, effect, holds, call, asked, open: table.open, shut: table.shut }
     }
 
     fn explain_call(&self, user: &UserId, function: &FunctionName) -> (Answer, Option<Permit>) {
         let arguments = Digest::of(b"{}");
-        let call = CallRequest { user, function, arguments, limits: None };
-        let (permit, rule) = match self.decide(&call) {
-            Decision::Permit(permit) => (permit, None),
-            Decision::Hold(permit, hold) => (permit, hold.rules.into_iter().next()),
+        let call = CallRequest {
+            user,
+            function,
+            arguments,
+            arguments_text: "{}",
+            limits: None,
+            rules: None,
+            spent: Money::ZERO,
+            approval: None,
+        };
+        let permit = match self.decide(&call) {
+            Decision::Permit(permit) | Decision::Hold(permit, _) => permit,
             Decision::Denial(denial) => return (Answer::Denied(denial), None),
         };
-        let mut by = permit.joined().call_lines();
-        by.extend(rule);
+        let by = permit.joined().call_lines();
         (Answer::Allowed { by, provided: None }, Some(permit))
     }
 }

@@ -15,8 +15,8 @@ use serde::{
 use toml::Spanned;
 
 use crate::{
-    Bytes, ConfigKey, Count, LimitTable, Method, Origin, PathPattern, Quota, QuotaTable,
-    SecretGrant, SocketTarget, socket::is_one,
+    BudgetTable, Bytes, ConfigKey, Count, HoldTable, LimitTable, Method, Origin, PathPattern,
+    Quota, QuotaTable, SecretGrant, SocketTarget, socket::is_one,
 };
 
 /// `[defaults]`
@@ -52,6 +52,10 @@ pub struct TenantGrants {
     pub tool: BTreeMap<Spanned<ToolName>, ToolGrant>,
     /// What it may hold.
     pub quota: QuotaTable,
+    /// What it may spend in a window of time.
+    pub budget: BudgetTable,
+    /// Which of its calls a person must say yes to.
+    pub hold: Vec<Spanned<HoldTable>>,
 }
 
 /// `[tenant.NAME.tool.NAME]`

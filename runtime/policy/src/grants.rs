@@ -9,14 +9,15 @@ use std::{
 };
 
 use ringfence_event::{
-    Access, CallLimits, Digest, FunctionName, RootName, Scope, SecretName, SecretPlace, TenantId,
-    ToolName, UserId,
+    Access, CallLimits, Digest, FileOwner, FunctionName, RootName, Scope, SecretName, SecretPlace,
+    TenantId, ToolName, UserId,
 };
 use toml::Spanned;
 
 use crate::{
-    ConfigError, ConfigKey, Defaults, FsGrant, GrantSet, HttpGrant, LimitTable, Origin, Quota,
-    QuotaTable, SecretGrant, SocketGrant, TenantGrants, TenantQuota, ToolGrant, config::line_of,
+    ConfigError, ConfigKey, Defaults, FsGrant, GrantSet, HoldRules, HttpGrant, LimitTable, Origin,
+    Quota, QuotaTable, SecretGrant, SocketGrant, TenantBudget, TenantGrants, TenantQuota,
+    ToolGrant, config::line_of,
 };
 
 /// The name under which flags appear where files do.
@@ -31,6 +32,8 @@ pub struct Grants {
     /// The quota of memory and its line, where a tenant has one.
     memory: BTreeMap<TenantId, (u64, u32)>,
     quotas: BTreeMap<TenantId, (TenantQuota, QuotaLines)>,
+    budgets: BTreeMap<TenantId, TenantBudget>,
+    holds: BTreeMap<TenantId, HoldRules>,
     flags: Option<Arc<Granted>>,
 }
 
@@ -171,6 +174,8 @@ impl Grants {
             tools: BTreeMap::new(),
             memory: BTreeMap::new(),
             quotas: BTreeMap::new(),
+            budgets: BTreeMap::new(),
+            holds: BTreeMap::new(),
             flags: None,
         }
     }
@@ -195,7 +200,12 @@ impl Grants {
             .try_for_each(|(name, root)| source.folder(name, root).map(drop))?;
         let (mut tools, mut memory, mut quotas) =
             (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut budgets, mut holds) = (BTreeMap::new(), BTreeMap::new());
         for (tenant, grants) in tenants {
+            budgets.insert(tenant.clone(), grants.budget.budget(file, text)?);
+            let table = format!("[[tenant.{tenant}.hold]]");
+            let rules = HoldRules::read(file, text, FileOwner::Operator, &table, grants.hold)?;
+            holds.insert(tenant.clone(), rules);
             if let Some(quota) = &grants.quota.memory {
                 let line = source.line(quota.span());
                 memory.insert(tenant.clone(), (quota.get_ref().0, line));
@@ -211,7 +221,7 @@ impl Grants {
             tools.insert(tenant, given);
         }
         let (file, defaults) = (file.to_owned(), defaults.limits);
-        Ok(Self { file, defaults, tools, memory, quotas, flags: None })
+        Ok(Self { file, defaults, tools, memory, quotas, budgets, holds, flags: None })
     }
 
     /// Grants by flags alone: any tool may be called, with what the flags give.
@@ -280,6 +290,18 @@ impl Grants {
     #[must_use]
     pub fn tenant_quota(&self, tenant: &TenantId) -> TenantQuota {
         self.quotas.get(tenant).map(|(quota, _)| *quota).unwrap_or_default()
+    }
+
+    /// What a tenant may spend in windows of time; nothing counts where it has no such line.
+    #[must_use]
+    pub fn tenant_budget(&self, tenant: &TenantId) -> Option<&TenantBudget> {
+        self.budgets.get(tenant)
+    }
+
+    /// Which calls of a tenant a person must say yes to; `None` for a tenant without a table.
+    #[must_use]
+    pub fn hold_rules(&self, tenant: &TenantId) -> Option<&HoldRules> {
+        self.holds.get(tenant)
     }
 
     pub(crate) fn file(&self) -> &str {

@@ -2,7 +2,7 @@
 //! names the lines it comes from. Pure: no I/O, no clock, no async runtime.
 //!
 //! ```
-//! use ringfence_event::{Access, Digest, Effect};
+//! use ringfence_event::{Access, Digest, Effect, Money};
 //! use ringfence_policy::{CallRequest, Decision, FlagGrants, Grants, Manifest, ToolFacts, ToolPolicy};
 //!
 //! let manifest = Manifest::parse("tool.toml", r#"
@@ -25,7 +25,11 @@
 //!     user: &"local".parse()?,
 //!     function: &"read".parse()?,
 //!     arguments: Digest::of(b"{}"),
+//!     arguments_text: "{}",
 //!     limits: None,
+//!     rules: None,
+//!     spent: Money::ZERO,
+//!     approval: None,
 //! });
 //! let Decision::Permit(permit) = decision else { panic!("denied") };
 //! // Needed and granted for writing, but the function only reads.
@@ -35,13 +39,19 @@
 
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod bare;
+mod budget;
 mod config;
 mod config_key;
 mod edit;
 mod explain;
+mod file_pattern;
 mod grant;
 mod grants;
+mod hold;
+mod hold_file;
+mod host;
 mod limit;
 mod manifest;
 mod memory_limit;
@@ -61,12 +71,17 @@ mod unit;
 mod version;
 mod widened;
 
+pub use budget::{BudgetEntry, BudgetTable, TenantBudget, Window};
 pub use config::{ConfigError, line_of, parse_file};
 pub use config_key::{ConfigKey, InvalidConfigKey};
 pub use edit::{GrantEdit, HttpEdit, edit_grant, suggest_grant};
 pub use explain::{Answer, Explanation, Opening, Request};
+pub use file_pattern::FilePattern;
 pub use grant::{Defaults, FsGrant, GrantSet, HttpGrant, SocketGrant, TenantGrants, ToolGrant};
 pub use grants::{COMMAND_LINE, FlagGrants, GrantedRoot, Grants};
+pub use hold::{Approval, Held, HoldRules};
+pub use hold_file::HoldTable;
+pub use host::{HostPattern, InvalidHost};
 pub use limit::LimitTable;
 pub use manifest::{
     ConfigNeed, FsNeed, FunctionEntry, HttpNeed, MANIFEST_FILE, Manifest, MemoryNeed, Needs,
@@ -81,6 +96,6 @@ pub use quota::{Full, Quota, QuotaTable, TenantQuota};
 pub use review::Remark;
 pub use secret::{SecretGrant, SecretHeader};
 pub use socket::{InvalidTarget, Protocol, SocketPass, SocketTarget};
-pub use tool_policy::{CallRequest, Decision, Held, ToolFacts, ToolPolicy};
-pub use unit::{Bytes, Count, Fuel, InvalidQuantity, Millis};
+pub use tool_policy::{CallRequest, Decision, ToolFacts, ToolPolicy};
+pub use unit::{Bytes, Count, Fuel, InvalidQuantity, Millis, Usd};
 pub use widened::widened;

@@ -70,8 +70,13 @@ impl PathPattern {
         if encoded.len() > PATTERN_MAX {
             return Err(too_long());
         }
+        Self::of_segments(given, encoded)
+    }
+
+    /// The pattern of a text that is as it is compared. `given` is what errors show.
+    pub(crate) fn of_segments(given: &str, text: String) -> Result<Self, String> {
         let mut segments = Vec::new();
-        for part in encoded[1..].split('/') {
+        for part in text[1..].split('/') {
             segments.push(match part {
                 "**" => Segment::Many,
                 part if part.contains("**") => {
@@ -82,18 +87,35 @@ impl PathPattern {
                 part => Segment::One(part.split('*').map(str::to_owned).collect()),
             });
         }
-        Ok(Self { text: encoded, segments })
+        Ok(Self { text, segments })
     }
 
     /// Whether it matches a path that [`normalise`] gave.
     pub(crate) fn matches(&self, path: &str) -> bool {
+        self.reached(path, false)
+    }
+
+    /// Whether it matches something below a path, if anything is there.
+    pub(crate) fn matches_below(&self, path: &str) -> bool {
+        self.reached(path, true)
+    }
+
+    fn reached(&self, path: &str, below: bool) -> bool {
         let Some(rest) = path.strip_prefix('/') else { return false };
+        if below && rest.is_empty() {
+            return true;
+        }
         let parts: Vec<&str> = rest.split('/').collect();
         // Row by row over the pattern: whether its first segments match the first `n` parts. Linear
         // in pattern times path, whatever a guest sends.
         let mut reached = vec![false; parts.len() + 1];
         reached[0] = true;
         for segment in &self.segments {
+            // All of the path is used up and a part of the pattern is left: that is for what is
+            // below it.
+            if below && reached[parts.len()] {
+                return true;
+            }
             match segment {
                 Segment::Many => {
                     for index in 1..reached.len() {
@@ -109,7 +131,7 @@ impl PathPattern {
                 }
             }
         }
-        reached[parts.len()]
+        !below && reached[parts.len()]
     }
 }
 

@@ -10,8 +10,10 @@ use ringfence_event::{
 use url::Url;
 
 use crate::{
-    HttpNeed, MemoryLimits, Method, Quota, SecretHeader, SocketPass, TenantQuota,
+    FilePattern, HttpNeed, MemoryLimits, Method, Quota, SecretHeader, SocketPass, TenantQuota,
+    file_pattern,
     grants::{Granted, HttpGranted},
+    hold::Closed,
     path,
     tool_policy::{Joined, Rules, widest_access},
 };
@@ -33,6 +35,16 @@ pub struct Permit {
     user: UserId,
     arguments: Digest,
     limits: CallLimits,
+    /// What hold rules shut, where they shut anything.
+    closed: Option<Box<Shut>>,
+}
+
+/// What a call that nobody said yes to does not open.
+#[derive(Debug)]
+struct Shut {
+    closed: Closed,
+    /// The ways out that are left.
+    sockets: Vec<SocketPass>,
 }
 
 /// A root that a call may open.
@@ -66,7 +78,21 @@ impl Permit {
         arguments: Digest,
         limits: CallLimits,
     ) -> Self {
-        Self { joined, function, user: user.clone(), arguments, limits }
+        Self { joined, function, user: user.clone(), arguments, limits, closed: None }
+    }
+
+    /// The same with the hosts and paths shut that nobody said yes to.
+    pub(crate) fn close(mut self, closed: Closed) -> Self {
+        if !closed.hosts.is_empty() || !closed.paths.is_empty() {
+            let open = |pass: &&SocketPass| closed.socket(pass).is_none();
+            let sockets = self.rules().sockets.iter().filter(open).cloned().collect();
+            self.closed = Some(Box::new(Shut { closed, sockets }));
+        }
+        self
+    }
+
+    pub(crate) fn closed(&self) -> Option<&Closed> {
+        self.closed.as_ref().map(|shut| &shut.closed)
     }
 
     /// Whose work the call is.
@@ -157,7 +183,10 @@ impl Permit {
         if !pass.secrets.is_empty() {
             self.check_secrets(&pass, named, method, url)?;
         }
-        Ok(pass)
+        match self.closed().and_then(|closed| closed.host(url)) {
+            Some(rule) => Err(self.deny_held_http(method, url, rule)),
+            None => Ok(pass),
+        }
     }
 
     /// Whether a file or folder may be opened, as far as its path tells: what lies there, and where
@@ -178,7 +207,53 @@ impl Permit {
             }
         }
         let open = |root: &&Root| root.name.as_str() == name && root.access >= access;
-        self.roots().iter().find(open).ok_or_else(|| self.deny_file(path, access))
+        let root = self.roots().iter().find(open).ok_or_else(|| self.deny_file(path, access))?;
+        self.check_path(path, access)?;
+        Ok(root)
+    }
+
+    /// Whether hold rules shut any path of this call. Whoever opens files then asks
+    /// [`check_path`](Self::check_path) of each, with the path at which it lies: one that leads
+    /// through a link is shown where the link leads, or not followed.
+    #[must_use]
+    pub fn shuts_paths(&self) -> bool {
+        self.closed().is_some_and(|closed| !closed.paths.is_empty())
+    }
+
+    /// Whether a rule shuts a path that the permit opens otherwise. A folder's listing is its own
+    /// path: that of the parent shows the names of what is shut, and nothing in it.
+    ///
+    /// # Errors
+    /// The denial to record, with the rule.
+    pub fn check_path(&self, path: &str, access: Access) -> Result<(), Denial> {
+        self.check_patterns(path, access, FilePattern::matches)
+    }
+
+    /// Whether a rule shuts a path, or what may lie below it; for both ends of a move, since what is
+    /// moved with its folder has another path after it.
+    ///
+    /// # Errors
+    /// The denial to record, with the rule.
+    pub fn check_move(&self, path: &str, access: Access) -> Result<(), Denial> {
+        self.check_patterns(path, access, |pattern, path| {
+            pattern.matches(path) || pattern.matches_below(path)
+        })
+    }
+
+    fn check_patterns(
+        &self,
+        path: &str,
+        access: Access,
+        shuts: impl Fn(&FilePattern, &str) -> bool,
+    ) -> Result<(), Denial> {
+        let Some(closed) = self.closed().filter(|closed| !closed.paths.is_empty()) else {
+            return Ok(());
+        };
+        let normal = file_pattern::normalise(path);
+        match closed.paths.iter().find(|(pattern, _)| shuts(pattern, &normal)) {
+            Some((_, rule)) => Err(self.deny_held_file(path, access, rule)),
+            None => Ok(()),
+        }
     }
 
     /// The pass, and whether the grant names the host.
@@ -267,7 +342,10 @@ impl Permit {
     /// reads. Whoever resolves a name or connects holds the address against these.
     #[must_use]
     pub fn sockets(&self) -> &[SocketPass] {
-        &self.rules().sockets
+        match &self.closed {
+            None => &self.rules().sockets,
+            Some(shut) => &shut.sockets,
+        }
     }
 
     /// Whether a memory bucket may be used, by the name the guest gave.

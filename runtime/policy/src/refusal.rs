@@ -4,14 +4,14 @@
 use std::net::SocketAddr;
 
 use ringfence_event::{
-    Access, Asked, Denial, DenialCode, Effect, RootName, Scope, SecretFault, SecretName,
+    Access, Asked, Denial, DenialCode, Effect, Remedy, RootName, Scope, SecretFault, SecretName,
     neutralise_line,
 };
 use url::{Host, Url};
 
 use crate::{
-    ConfigKey, Full, Method, Origin, Permit, Protocol, SecretHeader, SocketTarget, path,
-    remedy::Lines, socket::is_one,
+    ConfigKey, Full, Method, Origin, Permit, Protocol, SecretHeader, SocketPass, SocketTarget,
+    path, remedy::Lines, socket::is_one,
 };
 
 /// The longest text of a guest that a denial repeats: enough for any real path or URL.
@@ -35,6 +35,22 @@ impl Permit {
             // No manifest can name such a root.
             Err(_) => Denial::new(DenialCode::NeverOpen, asked, Vec::new()),
         }
+    }
+
+    /// The denial of a path that a rule shuts.
+    pub(crate) fn deny_held_file(&self, path: &str, access: Access, rule: &Remedy) -> Denial {
+        held(Asked::File { path: shown(path), access }, rule)
+    }
+
+    /// The denial of a request to a host that a rule shuts.
+    pub(crate) fn deny_held_http(&self, method: &str, url: &Url, rule: &Remedy) -> Denial {
+        held(asked_http(method, url), rule)
+    }
+
+    /// The rule that shuts a socket which is open otherwise.
+    fn shuts_socket(&self, leads: impl Fn(&SocketPass) -> bool) -> Option<&Remedy> {
+        let closed = self.closed()?;
+        self.rules().sockets.iter().filter(|pass| leads(pass)).find_map(|pass| closed.socket(pass))
     }
 
     /// The denial for a path that leads out of its root, or for a link or rename between two.
@@ -133,9 +149,13 @@ impl Permit {
     /// The denial for a socket of a protocol of which nothing is open at all.
     #[must_use]
     pub fn deny_sockets(&self, protocol: Protocol) -> Denial {
+        let asked = Asked::Socket { address: format!("any address by {protocol}") };
+        if let Some(rule) = self.shuts_socket(|pass| pass.protocol == protocol) {
+            return held(asked, rule);
+        }
         let mut lines = Lines::new(self);
         lines.sockets(protocol);
-        lines.denial(Asked::Socket { address: format!("any address by {protocol}") })
+        lines.denial(asked)
     }
 
     /// The denial for a name that may not be resolved. The name as the guest spelled it.
@@ -144,6 +164,9 @@ impl Permit {
         let asked = Asked::Socket { address: shown(name) };
         match SocketTarget::read_host(name) {
             Some(host @ Host::Domain(_)) => {
+                if let Some(rule) = self.shuts_socket(|pass| *pass.to.host() == host) {
+                    return held(asked, rule);
+                }
                 let mut lines = Lines::new(self);
                 lines.socket_name(&host);
                 lines.denial(asked)
@@ -176,9 +199,18 @@ impl Permit {
     }
 
     pub(crate) fn deny_target(&self, protocol: Protocol, to: &SocketTarget) -> Denial {
+        let asked = Asked::Socket { address: format!("{to} by {protocol}") };
+        let leads = |pass: &SocketPass| {
+            let at = pass.to.port() == to.port()
+                && to.address().is_some_and(|a| pass.address == Some(a));
+            pass.protocol == protocol && (pass.to == *to || at)
+        };
+        if let Some(rule) = self.shuts_socket(leads) {
+            return held(asked, rule);
+        }
         let mut lines = Lines::new(self);
         lines.socket(protocol, to);
-        lines.denial(Asked::Socket { address: format!("{to} by {protocol}") })
+        lines.denial(asked)
     }
 
     /// The denial for a socket that others could reach.
@@ -234,6 +266,10 @@ impl Permit {
         lines.request(&parsed, url, &origin, &path);
         lines.denial(asked)
     }
+}
+
+fn held(asked: Asked, rule: &Remedy) -> Denial {
+    Denial::new(DenialCode::NeedsApproval, asked, vec![rule.clone()])
 }
 
 /// The lowest effect that may send a method: what HTTP itself says of doing it twice.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use ringfence_event::{
-    Access, Asked, CallLimits, Denial, DenialCode, Digest, Effect, FileOwner, FunctionName, Remedy,
-    Scope, TenantId, ToolName, UserId,
+    Access, Asked, CallLimits, Denial, DenialCode, Digest, Effect, FileOwner, FunctionName, Money,
+    Remedy, Scope, TenantId, ToolName, UserId,
 };
 
 use crate::{
-    Grants, Manifest, MemoryLimits, Needs, Permit, Root, SocketPass,
+    Approval, Grants, Held, HoldRules, Manifest, MemoryLimits, Needs, Permit, Root, SocketPass,
     grants::{COMMAND_LINE, Granted},
+    hold::{self, Verdict},
     version::version,
 };
 
@@ -35,8 +36,35 @@ pub struct CallRequest<'a> {
     pub function: &'a FunctionName,
     /// The hash of its arguments.
     pub arguments: Digest,
+    /// The arguments themselves, as JSON: what `arguments` is the hash of. Read only where a rule looks
+    /// at them.
+    pub arguments_text: &'a str,
     /// What is left above the call, where something is counted there.
     pub limits: Option<&'a CallLimits>,
+    /// The agent's own hold rules, if an agent makes the call.
+    pub rules: Option<&'a HoldRules>,
+    /// What the run has cost so far.
+    pub spent: Money,
+    /// A person's yes, if one was given. One that was given for anything else counts for nothing. It
+    /// names no call: that it is used once is for whoever keeps it to see to.
+    pub approval: Option<Approval<'a>>,
+}
+
+impl<'a> CallRequest<'a> {
+    /// A call with these arguments that nobody said yes to, with nothing counted above it and no agent.
+    #[must_use]
+    pub fn new(user: &'a UserId, function: &'a FunctionName, arguments: &'a str) -> Self {
+        Self {
+            user,
+            function,
+            arguments: Digest::of(arguments.as_bytes()),
+            arguments_text: arguments,
+            limits: None,
+            rules: None,
+            spent: Money::ZERO,
+            approval: None,
+        }
+    }
 }
 
 /// What becomes of a call.
@@ -44,25 +72,11 @@ pub struct CallRequest<'a> {
 pub enum Decision {
     /// It may run.
     Permit(Permit),
-    /// It may run once a person says so. No rule of this version produces it.
+    /// It may run once a person says so; the permit is what it would have then. To run it, decide it
+    /// again with the answer.
     Hold(Permit, Held),
     /// It is refused whole.
     Denial(Denial),
-}
-
-/// What holds a call for a person.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// The lines.
-    pub rules: Vec<Remedy>,
-    /// What the answer is for.
-    pub binding: ringfence_event::Binding,
-    /// How long there is to answer, in milliseconds; absent: for ever.
-    pub expires_ms: Option<u64>,
-    /// What happens then.
-    pub on_expiry: ringfence_event::OnExpiry,
-    /// The widest answer.
-    pub scope: ringfence_event::ApprovalScope,
 }
 
 /// What a tenant may do with a tool, compiled. Cheap to clone.
@@ -85,6 +99,8 @@ pub(crate) struct Joined {
     pub(crate) granted: Granted,
     pub(crate) grants_file: String,
     pub(crate) by_flags: bool,
+    /// The tenant's hold rules that name this tool or any.
+    pub(crate) holds: HoldRules,
     /// Sorted by name.
     pub(crate) functions: Vec<Rules>,
     /// Why every call is refused, if it is.
@@ -98,6 +114,8 @@ pub(crate) struct Rules {
     pub(crate) effect: Effect,
     pub(crate) roots: Vec<Root>,
     pub(crate) sockets: Vec<SocketPass>,
+    /// Whether a rule of the tenant can hold it.
+    pub(crate) may_be_held: bool,
     /// Whether the operator lists it, or lists none.
     listed: bool,
 }
@@ -124,6 +142,8 @@ impl ToolPolicy {
         };
         let granted = found.unwrap_or_default();
         let limits = manifest.limits.under(&grants.ceiling(&granted));
+        let holds = grants.hold_rules(tenant).map(|rules| rules.of_tool(&tool.name));
+        let holds = holds.unwrap_or_default();
         let mut functions: Vec<Rules> = tool
             .functions
             .iter()
@@ -136,6 +156,7 @@ impl ToolPolicy {
                     effect,
                     roots: roots(&manifest.needs, &granted, effect),
                     sockets: sockets(&manifest.needs, &granted, effect),
+                    may_be_held: holds.of_function(&tool.name, name, effect).next().is_some(),
                     listed,
                 }
             })
@@ -145,7 +166,7 @@ impl ToolPolicy {
         let quota = grants.memory_quota(tenant);
         let memory = MemoryLimits::of(quota.map(|(bytes, _)| bytes));
         let version =
-            version(tenant, tool, manifest, &granted, closed.is_some(), (&limits, &memory));
+            version(tenant, tool, manifest, &granted, &holds, closed.is_some(), (&limits, &memory));
         Self {
             inner: Arc::new(Joined {
                 tenant: tenant.clone(),
@@ -158,6 +179,7 @@ impl ToolPolicy {
                 granted,
                 grants_file: file_name(grants.file()).to_owned(),
                 by_flags: grants.has_flags(),
+                holds,
                 functions,
                 closed,
             }),
@@ -207,13 +229,26 @@ impl ToolPolicy {
             );
         }
         let limits = request.limits.map_or(joined.limits, |left| joined.limits.min(left));
-        Decision::Permit(Permit::new(
-            joined.clone(),
-            index,
-            request.user,
-            request.arguments,
-            limits,
-        ))
+        let permit = Permit::new(joined.clone(), index, request.user, request.arguments, limits);
+        let no_rules = request.rules.is_none_or(HoldRules::is_empty);
+        if no_rules && !joined.functions[index].may_be_held {
+            return Decision::Permit(permit);
+        }
+        match hold::decide(&permit, request) {
+            Verdict::Run(closed) => Decision::Permit(permit.close(closed)),
+            Verdict::Hold(held) => Decision::Hold(permit, held),
+        }
+    }
+
+    /// The rules that can hold a call of a function, of the tenant and of an agent: whether they do
+    /// is for its arguments and for what it opens to say.
+    #[must_use]
+    pub fn holds(&self, function: &FunctionName, rules: Option<&HoldRules>) -> Vec<Remedy> {
+        let Some(effect) = self.effect(function) else { return Vec::new() };
+        let tool = &self.inner.tool.name;
+        let all = [Some(&self.inner.holds), rules].into_iter().flatten();
+        all.flat_map(|rules| rules.of_function(tool, function, effect).map(|rule| rules.line(rule)))
+            .collect()
     }
 
     pub(crate) fn joined(&self) -> &Joined {

@@ -3,6 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
+use ringfence_event::{InvalidMoney, Money};
 use serde::{Deserialize, Deserializer, de};
 
 /// A quantity that cannot be read.
@@ -85,6 +86,33 @@ quantity!(
     &[("ms", 1), ("s", 1_000), ("min", 60_000), ("h", 3_600_000)], false
 );
 
+/// An amount of US dollars, in quotes: `"0.50"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Usd(pub Money);
+
+impl FromStr for Usd {
+    type Err = InvalidMoney;
+    fn from_str(text: &str) -> Result<Self, InvalidMoney> {
+        text.parse().map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Usd {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Usd;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an amount of dollars in quotes, such as \"0.50\"")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Usd, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
 /// A count of things: a plain integer, or a text such as `"10k"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Count(pub u64);
@@ -92,6 +120,19 @@ pub struct Count(pub u64);
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
+    }
+}
+
+impl FromStr for Count {
+    type Err = InvalidQuantity;
+    fn from_str(text: &str) -> Result<Self, InvalidQuantity> {
+        read(text, &[("k", 1_000), ("M", 1_000_000)], true).map(Self).ok_or_else(|| {
+            InvalidQuantity {
+                given: text.chars().take(40).collect(),
+                what: "count",
+                rule: "write a whole number, with k or M after it if you like, such as 10k",
+            }
+        })
     }
 }
 

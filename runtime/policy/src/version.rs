@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use ringfence_event::{CallLimits, Digest, TenantId};
 
 use crate::{
-    Manifest, MemoryLimits, ToolFacts,
+    HoldRules, Manifest, MemoryLimits, ToolFacts,
     grants::Granted,
     quote::{quote, quote_all},
 };
@@ -17,6 +17,7 @@ pub(crate) fn version(
     tool: &ToolFacts,
     manifest: &Manifest,
     granted: &Granted,
+    holds: &HoldRules,
     closed: bool,
     (limits, memory): (&CallLimits, &MemoryLimits),
 ) -> Digest {
@@ -64,6 +65,9 @@ pub(crate) fn version(
         lines.push(line);
     }
     lines.push(format!("grant quota {:?}", granted.quota));
+    if !holds.is_empty() {
+        lines.push(format!("grant holds {}", holds.digest()));
+    }
     lines.sort();
     let head = format!(
         "ringfence policy 1\ntenant {tenant}\ntool {} {} {}\nclosed {closed}\nlimits {limits:?}\nmemory {memory:?}\n",

@@ -9,9 +9,9 @@ use std::{
     hint::black_box,
 };
 
-use ringfence_event::{Access, CallLimits, Digest, Effect, Scope};
+use ringfence_event::{Access, CallLimits, Digest, Effect, Money, Scope};
 use ringfence_policy::{
-    CallRequest, Decision, FlagGrants, Grants, Manifest, ToolFacts, ToolPolicy,
+    CallRequest, Decision, FlagGrants, Grants, HoldRules, Manifest, ToolFacts, ToolPolicy,
 };
 
 struct Counting;
@@ -58,11 +58,16 @@ fn permitting_allocates_nothing() {
     let grants = grants.unwrap();
     let policy = ToolPolicy::compile(&"local".parse().unwrap(), &tool, &manifest, &grants);
     let (user, function) = ("local".parse().unwrap(), "f77".parse().unwrap());
+    let rules = HoldRules::default();
     let request = CallRequest {
         user: &user,
         function: &function,
         arguments: Digest::of(b"{}"),
+        arguments_text: "{}",
         limits: Some(&CallLimits::DEFAULT),
+        rules: Some(&rules),
+        spent: Money::ZERO,
+        approval: None,
     };
     let before = ALLOCATED.get();
     let decision = black_box(policy.decide(black_box(&request)));

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use ringfence_event::{Digest, Effect, FunctionName, TenantId, UserId};
+use ringfence_event::{Digest, Effect, FunctionName, Money, TenantId, UserId};
 use ringfence_policy::{
     CallRequest, ConfigError, Decision, Defaults, GrantSet, Grants, Manifest, Permit, TenantGrants,
     ToolFacts, ToolPolicy, parse_file,
@@ -51,7 +51,16 @@ pub(crate) fn decide(policy: &ToolPolicy, function: &str) -> Decision {
     let (user, function): (UserId, FunctionName) =
         ("ann@example.com".parse().unwrap(), function.parse().unwrap());
     let arguments = Digest::of(b"{}");
-    policy.decide(&CallRequest { user: &user, function: &function, arguments, limits: None })
+    policy.decide(&CallRequest {
+        user: &user,
+        function: &function,
+        arguments,
+        arguments_text: "{}",
+        limits: None,
+        rules: None,
+        spent: Money::ZERO,
+        approval: None,
+    })
 }
 
 pub(crate) fn permit(policy: &ToolPolicy, function: &str) -> Permit {
