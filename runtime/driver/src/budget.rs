@@ -1,0 +1,173 @@
+//! What a tenant may spend in a window of time: reserved before something is begun, in a commit of its
+//! own, and settled in the commit of what came of it. A reservation belongs to a session or a direct
+//! call, so that it is found again after a restart, and is void when its window ends.
+
+use std::collections::BTreeMap;
+
+use ringfence_event::{BudgetLevel, Limit, Spent, TenantId, Timestamp};
+use ringfence_policy::{BudgetEntry, TenantBudget};
+use ringfence_session::Totals;
+use ringfence_store::{Batch, BudgetChange, BudgetState, Store};
+
+use crate::Error;
+
+/// Of a hundred, when it is told that a budget is nearly spent.
+const WARN_PERCENT: u128 = 80;
+
+/// What something that is about to begin may come to spend.
+pub(crate) type Amounts = BTreeMap<Limit, u64>;
+
+/// The account of one session or direct call with its tenant.
+pub(crate) struct Ledger {
+    tenant: TenantId,
+    owner: String,
+    entries: Vec<BudgetEntry>,
+    /// What is under way, by what it is: a step or a call.
+    reserved: BTreeMap<String, Amounts>,
+    /// What was told the store of what the owner spent.
+    settled: Totals,
+}
+
+impl Ledger {
+    /// `settled`: what the owner has spent so far, which stands in the store already.
+    pub(crate) fn new(
+        tenant: &TenantId,
+        owner: &str,
+        budget: Option<&TenantBudget>,
+        settled: Totals,
+    ) -> Self {
+        let entries = budget.map(|budget| budget.entries.clone()).unwrap_or_default();
+        let (tenant, owner) = (tenant.clone(), owner.to_owned());
+        Self { tenant, owner, entries, reserved: BTreeMap::new(), settled }
+    }
+
+    /// Whether the tenant has a budget at all.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    /// Whether something new may begin: the first budget that is spent, if one is.
+    pub(crate) fn spent(&self, store: &Store, now: Timestamp) -> Result<Option<Stopped>, Error> {
+        for entry in &self.entries {
+            let state = self.state(store, entry, now)?;
+            if state.spent >= entry.of {
+                return Ok(Some(stopped(entry, now, state.spent)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What nobody has spent or reserved of a limit; [`u64::MAX`] where there is no budget of it.
+    pub(crate) fn left(&self, store: &Store, limit: Limit, now: Timestamp) -> Result<u64, Error> {
+        let mut left = u64::MAX;
+        for entry in self.entries.iter().filter(|entry| entry.limit == limit) {
+            let state = self.state(store, entry, now)?;
+            left = left.min(entry.of.saturating_sub(state.spent).saturating_sub(state.reserved));
+        }
+        Ok(left)
+    }
+
+    /// Reserves what something may come to spend; durable when this returns. What does not fit is an
+    /// answer, and then nothing is reserved.
+    pub(crate) async fn reserve(
+        &mut self,
+        store: &Store,
+        what: &str,
+        amounts: Amounts,
+        now: Timestamp,
+    ) -> Result<Option<Stopped>, Error> {
+        if !self.entries.iter().any(|entry| amounts.contains_key(&entry.limit)) {
+            return Ok(None);
+        }
+        self.reserved.insert(what.to_owned(), amounts);
+        let budgets = self.entries.iter().map(|entry| self.change(entry, 0, Some(entry.of), now));
+        let batch = Batch { budgets: budgets.collect(), ..Batch::default() };
+        match store.commit(batch).await {
+            Ok(_) => Ok(None),
+            Err(ringfence_store::Error::BudgetSpent { limit, spent, reserved, of }) => {
+                let amounts = self.reserved.remove(what).unwrap_or_default();
+                let wanted = amounts.get(&limit).copied().unwrap_or(0);
+                let spent = spent.saturating_add(reserved).saturating_add(wanted);
+                let entry = self.entries.iter().find(|entry| (entry.limit, entry.of) == (limit, of));
+                Ok(entry.map(|entry| stopped(entry, now, spent)))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Something is over: what it had reserved is given back with the next settlement.
+    pub(crate) fn release(&mut self, what: &str) {
+        self.reserved.remove(what);
+    }
+
+    /// What the next commit is to tell the store, when the owner has spent so much in all.
+    pub(crate) fn settle(&mut self, totals: &Totals, now: Timestamp) -> Vec<BudgetChange> {
+        let before = std::mem::replace(&mut self.settled, *totals);
+        let spent = |limit| counted(totals, limit).saturating_sub(counted(&before, limit));
+        let changes = self.entries.iter();
+        changes.map(|entry| self.change(entry, spent(entry.limit), None, now)).collect()
+    }
+
+    /// The budgets that are four fifths spent, of those that a commit told of.
+    pub(crate) fn warnings(&self, states: &[BudgetState], now: Timestamp) -> Vec<Stopped> {
+        let near = |(entry, state): &(&BudgetEntry, &BudgetState)| {
+            u128::from(state.spent) * 100 >= u128::from(entry.of) * WARN_PERCENT
+        };
+        let states = self.entries.iter().zip(states).filter(near);
+        states.map(|(entry, state)| stopped(entry, now, state.spent)).collect()
+    }
+
+    fn change(
+        &self,
+        entry: &BudgetEntry,
+        spent: u64,
+        of: Option<u64>,
+        now: Timestamp,
+    ) -> BudgetChange {
+        let amounts = self.reserved.values().filter_map(|amounts| amounts.get(&entry.limit));
+        BudgetChange {
+            tenant: self.tenant.clone(),
+            limit: entry.limit,
+            window_start: entry.window.of(now).0,
+            owner: self.owner.clone(),
+            spent,
+            reserved: amounts.fold(0, |sum: u64, amount| sum.saturating_add(*amount)),
+            of,
+        }
+    }
+
+    fn state(
+        &self,
+        store: &Store,
+        entry: &BudgetEntry,
+        now: Timestamp,
+    ) -> Result<BudgetState, Error> {
+        Ok(store.budget(&self.tenant, entry.limit, entry.window.of(now).0)?)
+    }
+}
+
+/// A budget, and how much of it is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stopped {
+    pub(crate) limit: Limit,
+    pub(crate) spent: Spent,
+    /// The line of the operator's file.
+    pub(crate) line: u32,
+}
+
+fn stopped(entry: &BudgetEntry, now: Timestamp, spent: u64) -> Stopped {
+    let reopens = Some(entry.window.of(now).1);
+    let spent = Spent { level: BudgetLevel::Tenant, spent, of: entry.of, reopens };
+    Stopped { limit: entry.limit, spent, line: entry.line }
+}
+
+/// What is counted of a limit.
+pub(crate) fn counted(totals: &Totals, limit: Limit) -> u64 {
+    match limit {
+        Limit::Calls => totals.calls,
+        Limit::Tokens => totals.tokens.total(),
+        Limit::Money => totals.cost.nanos(),
+        Limit::Fuel => totals.fuel,
+        _ => 0,
+    }
+}
