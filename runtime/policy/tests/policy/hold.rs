@@ -79,7 +79,7 @@ fn decide(
 
 fn held(decision: Decision) -> Held {
     match decision {
-        Decision::Hold(_, held) => held,
+        Decision::Hold(_, held) => *held,
         other => panic!("{other:?}"),
     }
 }
