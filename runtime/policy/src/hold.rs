@@ -107,7 +107,7 @@ pub(crate) enum Verdict {
     /// It may run with this shut.
     Run(Closed),
     /// A person is asked first.
-    Hold(Held),
+    Hold(Box<Held>),
 }
 
 impl Default for HoldRules {
@@ -297,7 +297,7 @@ pub(crate) fn decide(permit: &Permit, request: &CallRequest<'_>) -> Verdict {
         }
     }
     if asks_first {
-        return Verdict::Hold(strictest(&unanswered, binding));
+        return Verdict::Hold(Box::new(strictest(&unanswered, binding)));
     }
     let mut closed = Closed::default();
     for (rules, rule) in unanswered {

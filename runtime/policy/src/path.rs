@@ -131,7 +131,9 @@ impl PathPattern {
                 }
             }
         }
-        !below && reached[parts.len()]
+        // `**` at the end goes on below whatever it matches.
+        let goes_on = matches!(self.segments.last(), Some(Segment::Many));
+        reached[parts.len()] && (!below || goes_on)
     }
 }
 

@@ -74,7 +74,7 @@ pub enum Decision {
     Permit(Permit),
     /// It may run once a person says so; the permit is what it would have then. To run it, decide it
     /// again with the answer.
-    Hold(Permit, Held),
+    Hold(Permit, Box<Held>),
     /// It is refused whole.
     Denial(Denial),
 }

@@ -4,6 +4,7 @@
 mod config;
 mod denial;
 mod explain;
+mod hold;
 mod permit;
 mod scene;
 mod secret;

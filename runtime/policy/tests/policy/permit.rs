@@ -1,6 +1,6 @@
 //! What a permit opens: the least of need, grant and effect.
 
-use ringfence_event::{Access, CallLimits, Digest, RootName};
+use ringfence_event::{Access, CallLimits, Digest, Money, RootName};
 use ringfence_policy::{
     CallRequest, Decision, FlagGrants, Fuel, Grants, LimitTable, Quota, TenantQuota, ToolPolicy,
 };
@@ -144,7 +144,16 @@ fn limits_are_the_least() {
     let left = CallLimits { fuel: 7, ..CallLimits::DEFAULT };
     let (user, function) = ("ann".parse().unwrap(), "look".parse().unwrap());
     let arguments = Digest::of(b"x");
-    let request = CallRequest { user: &user, function: &function, arguments, limits: Some(&left) };
+    let request = CallRequest {
+        user: &user,
+        function: &function,
+        arguments,
+        arguments_text: "{}",
+        limits: Some(&left),
+        rules: None,
+        spent: Money::ZERO,
+        approval: None,
+    };
     let Decision::Permit(permit) = policy.decide(&request) else { panic!("denied") };
     assert_eq!(permit.limits(), &CallLimits { fuel: 7, ..expected });
     assert_eq!(permit.arguments(), arguments);
