@@ -124,6 +124,11 @@ fn show(explained: &Explanation, request: Option<&str>, sheet: &mut Sheet) {
         (Some(answer), Some(request)) => return show_answer(request, answer, sheet),
         _ => show_answer("call it", &explained.call, sheet),
     }
+    for rule in &explained.holds {
+        let label = sheet.paint(Tone::Warning, "may be held");
+        let rule = neutralise_line(&rule.to_string()).into_owned();
+        sheet.line(format!("  {label} until a person says yes, by {rule}"));
+    }
     for opening in &explained.open {
         show_allowed(&opening.what, &opening.by, None, sheet);
     }
@@ -168,6 +173,7 @@ fn as_json(explained: &Explanation) -> Value {
     json!({
         "function": explained.function,
         "effect": explained.effect,
+        "holds": explained.holds,
         "call": answer(&explained.call),
         "answer": explained.asked.as_ref().map(answer),
         "open": open,

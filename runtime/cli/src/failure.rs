@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     exit::Exit,
     screen::{Screen, Tone},
+    text::moment,
 };
 
 /// Bad usage or input that the program finds itself.
@@ -46,7 +47,12 @@ pub(crate) fn report(error: &Error, screen: &mut Screen) -> Exit {
             }
         }
     }
-    if usage { Exit::Usage } else { Exit::Host }
+    match ours {
+        // A limit, though nothing was begun.
+        Some(ringfence::Error::Spent { .. }) => Exit::Ended(4),
+        _ if usage => Exit::Usage,
+        _ => Exit::Host,
+    }
 }
 
 /// `{"error": {"code", "message"}}`; `code` is `usage` or `host`, and for a mistake in a file
@@ -68,9 +74,14 @@ fn as_json(error: &Error, config: Option<&ConfigError>, usage: bool) -> Value {
     }
 }
 
-/// The error and its causes; a cause that the error says itself is not said again.
+/// The error and its causes, with what it is waited for; a cause that the error says itself is not said again.
 fn message(error: &Error) -> String {
     let mut text = error.to_string();
+    if let Some(ringfence::Error::Spent { spent, .. }) = error.downcast_ref()
+        && let Some(reopens) = spent.reopens
+    {
+        text += &format!("; it can be spent again from {} on", moment(reopens));
+    }
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
         if !text.contains(&cause) {

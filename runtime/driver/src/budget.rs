@@ -88,7 +88,8 @@ impl Ledger {
                 let amounts = self.reserved.remove(what).unwrap_or_default();
                 let wanted = amounts.get(&limit).copied().unwrap_or(0);
                 let spent = spent.saturating_add(reserved).saturating_add(wanted);
-                let entry = self.entries.iter().find(|entry| (entry.limit, entry.of) == (limit, of));
+                let entry =
+                    self.entries.iter().find(|entry| (entry.limit, entry.of) == (limit, of));
                 Ok(entry.map(|entry| stopped(entry, now, spent)))
             }
             Err(error) => Err(error.into()),
@@ -153,6 +154,14 @@ pub(crate) struct Stopped {
     pub(crate) spent: Spent,
     /// The line of the operator's file.
     pub(crate) line: u32,
+}
+
+impl Stopped {
+    /// As whoever wants to begin something is told.
+    pub(crate) fn error(self, tenant: &TenantId, file: String) -> Error {
+        let Self { limit, spent, line } = self;
+        Error::Spent { tenant: tenant.clone(), limit, spent, file, line }
+    }
 }
 
 fn stopped(entry: &BudgetEntry, now: Timestamp, spent: u64) -> Stopped {

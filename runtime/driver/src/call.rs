@@ -5,19 +5,20 @@ use std::{path::PathBuf, sync::Arc};
 use ringfence_capability::fs::Scratch;
 use ringfence_catalog::{ToolFolder, model_name};
 use ringfence_event::{
-    Asked, Body, CallId, CallResult, Denial, DenialCode, Digest, FileOwner, FunctionName, Hold,
-    IdempotencyKey, Intent, Limit, ModelFailure, Money, Outcome, Remedy, Scope, Stream, Timestamp,
-    TokenUsage, ToolName, Usage,
+    Asked, Body, CallId, CallLimits, CallResult, Denial, DenialCode, Digest, FileOwner,
+    FunctionName, Hold, IdempotencyKey, Intent, Limit, ModelFailure, Money, Outcome, Remedy, Scope,
+    Stream, Timestamp, TokenUsage, ToolName, Usage,
 };
 use ringfence_model::ModelError;
 use ringfence_policy::{Approval as Approved, CallRequest, Decision, Held, Permit, ToolPolicy};
 use ringfence_sandbox::{Answer, Call, Cancel, Sink};
-use ringfence_session::Approval;
-use ringfence_store::{Append, Batch, MemoryLimits, MemoryWrite, NewEvent};
+use ringfence_session::{Approval, Totals};
+use ringfence_store::{Append, Batch, BudgetChange, MemoryLimits, MemoryWrite, NewEvent};
 
 use crate::{
     Agent, Caller, Error, Installed, Runtime,
     buckets::{self, CallBuckets},
+    budget::{Amounts, Ledger, Stopped},
     entropy, redact,
     root::register_flags,
     runtime::Inner,
@@ -90,8 +91,17 @@ impl Runtime {
             function: model_name(&installed.manifest.name, &function.name),
             arguments: call.arguments.clone(),
         });
-        let checked =
-            decide(inner, caller, &installed, &function.name, &call.arguments, &Context::default());
+        let (store, now) = (inner.store()?, inner.config.clock.now());
+        let budget = inner.config.grants.tenant_budget(&caller.tenant);
+        let mut ledger = Ledger::new(&caller.tenant, id.as_str(), budget, Totals::default());
+        let spent = |stopped: Stopped| stopped.error(&caller.tenant, inner.config.file_name());
+        if let Some(stopped) = ledger.spent(store, now)? {
+            return Err(spent(stopped));
+        }
+        let fuel = ledger.left(store, Limit::Fuel, now)?;
+        let left = CallLimits { fuel, ..CallLimits::UNBOUNDED };
+        let context = Context { limits: Some(&left), now, ..Context::default() };
+        let checked = decide(inner, caller, &installed, &function.name, &call.arguments, &context);
         let permit = match checked {
             Ok(permit) => permit,
             Err(outcome) => {
@@ -101,6 +111,10 @@ impl Runtime {
                 return Ok(result);
             }
         };
+        let amounts = Amounts::from([(Limit::Calls, 1), (Limit::Fuel, permit.limits().fuel)]);
+        if let Some(stopped) = ledger.reserve(store, id.as_str(), amounts, now).await? {
+            return Err(spent(stopped));
+        }
         let intent = intent(inner, &installed, &permit, key)?;
         let durable = permit.effect().needs_durable_intent();
         record.add(Body::CallIntended { call: id.clone(), intent: Box::new(intent.clone()) });
@@ -123,6 +137,10 @@ impl Runtime {
             sink,
         )
         .await;
+        ledger.release(id.as_str());
+        let totals =
+            Totals { calls: 1, fuel: ended.result.usage.fuel_total(), ..Totals::default() };
+        record.budgets = ledger.settle(&totals, inner.config.clock.now());
         // A direct call's session ends with it, and what it wrote there.
         let mut kept = ended.writes;
         kept.retain(|(scope, _), _| *scope != Scope::Session);
@@ -205,7 +223,7 @@ fn pick<'a>(
 #[derive(Default)]
 pub(crate) struct Context<'a> {
     /// What is left above the call.
-    pub(crate) limits: Option<&'a ringfence_event::CallLimits>,
+    pub(crate) limits: Option<&'a CallLimits>,
     /// The agent, whose rules apply too.
     pub(crate) agent: Option<&'a Agent>,
     /// A person's yes, if there is one.
@@ -296,7 +314,7 @@ pub(crate) fn decide(
     // Nobody is asked about what cannot run.
     match held {
         None => Ok(permit),
-        Some(held) => Err(NotRun::Held(Box::new(held_by(held, context)))),
+        Some(held) => Err(NotRun::Held(Box::new(held_by(*held, context)))),
     }
 }
 
@@ -452,11 +470,13 @@ struct Record<'a> {
     caller: &'a Caller,
     trace: Option<String>,
     events: Vec<NewEvent>,
+    /// What the tenant's budgets are told with the last of them.
+    budgets: Vec<BudgetChange>,
 }
 
 impl<'a> Record<'a> {
     fn new(inner: &'a Inner, caller: &'a Caller) -> Self {
-        Self { inner, caller, trace: entropy::trace().ok(), events: vec![] }
+        Self { inner, caller, trace: entropy::trace().ok(), events: vec![], budgets: vec![] }
     }
 
     fn add(&mut self, body: Body) {
@@ -473,7 +493,7 @@ impl<'a> Record<'a> {
             expected_seq: None,
             events: std::mem::take(&mut self.events),
         };
-        Batch { appends: vec![append], ..Batch::default() }
+        Batch { appends: vec![append], budgets: self.budgets.clone(), ..Batch::default() }
     }
 
     /// Durable before this returns.

@@ -11,8 +11,8 @@ use ringfence_capability::fs::Scratch;
 use ringfence_catalog::{model_name, resolve};
 use ringfence_event::{
     Asked, CallId, CallLimits, CallResult, Denial, DenialCode, Digest, Event, FunctionName,
-    IdempotencyKey, Intent, ModelFailure, ModelFailureClass, ModelReply, Money, Note, Outcome,
-    StepId, TokenUsage, ToolName, Usage,
+    IdempotencyKey, Intent, Limit, ModelFailure, ModelFailureClass, ModelReply, ModelRequest,
+    Money, Note, Outcome, StepId, TokenUsage, ToolName, Usage,
 };
 use ringfence_model::NoDeltas;
 use ringfence_policy::Permit;
@@ -27,6 +27,7 @@ use tokio::{
 use crate::{
     Agent, Caller, Error, Installed, RunEnded,
     buckets::{self, CallBuckets},
+    budget::{Amounts, Stopped},
     call::{self, Context, NotRun, Over, no_such_function, run_permitted},
     inbox::InboxCommand,
     journal::Journal,
@@ -39,6 +40,9 @@ use crate::{
 /// How often the inbox is looked at and what is recorded is shown, while a run is under way: a
 /// person who cancels from another terminal waits no longer than this.
 const BEAT: Duration = Duration::from_millis(50);
+
+/// What is reserved for a reply whose length nobody limits: more than models write at once.
+const REPLY_TOKENS: u64 = 16_384;
 
 /// What a driver drives for.
 pub(crate) enum Until {
@@ -146,11 +150,13 @@ impl<'a> Driver<'a> {
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<RunEnded, Error> {
         self.recover()?;
+        self.admit()?;
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut cancelled = false;
         while !self.is_done(&until) {
             self.start(show).await?;
+            self.warn()?;
             if self.is_done(&until) {
                 break;
             }
@@ -210,7 +216,7 @@ impl<'a> Driver<'a> {
         if let Until::Run(key) = until
             && let Some(run) = self.session().run_of(key).map(ringfence_session::Run::id)
         {
-            let before: Vec<_> = self.session().queued().map(|queued| queued.id()).collect();
+            let before: Vec<_> = self.session().queued().map(ringfence_session::Run::id).collect();
             for queued in before.into_iter().filter(|queued| *queued <= run) {
                 self.late(Command::Cancel { run: Some(queued) })?;
             }
@@ -230,6 +236,24 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// Whether the tenant has anything left to begin something new with.
+    pub(crate) fn may_begin(&mut self) -> Result<(), Error> {
+        let (ledger, store, now) = self.journal.ledger();
+        match ledger.spent(store, now)? {
+            None => Ok(()),
+            Some(stopped) => Err(stopped.error(&self.caller.tenant, self.inner.config.file_name())),
+        }
+    }
+
+    /// Ends the run if its tenant has nothing left to spend: nothing new begins then.
+    fn admit(&mut self) -> Result<(), Error> {
+        let (ledger, store, now) = self.journal.ledger();
+        match ledger.spent(store, now)? {
+            None => Ok(()),
+            Some(Stopped { limit, spent, .. }) => self.late(Command::Spent { limit, spent }),
+        }
+    }
+
     /// Starts everything that should be under way and is not.
     async fn start(&mut self, show: &mut (dyn FnMut(&Event) + Send)) -> Result<(), Error> {
         loop {
@@ -245,23 +269,27 @@ impl<'a> Driver<'a> {
             for effect in self.session().pending(&self.definition, self.journal.now()) {
                 changed = match effect {
                     Effect::AskModel { step, request } => {
-                        let (digest, parts) = (request.digest(), request.parts());
-                        self.record(Command::ModelRequested { step, request: digest, parts })?;
-                        // Nothing is sent to a vendor before what it follows from is durable.
-                        self.journal.save(show).await?;
-                        let model = self.inner.model(&request.model)?;
-                        let task = self.tasks.spawn(async move {
-                            let reply = model.complete(&request, &NoDeltas).await;
-                            Done::Reply(step, reply.map_err(call::model_failure))
-                        });
-                        self.asking = Some((step, task));
-                        true
+                        if self.is_spent(step, &request).await? {
+                            true
+                        } else {
+                            let (digest, parts) = (request.digest(), request.parts());
+                            self.record(Command::ModelRequested { step, request: digest, parts })?;
+                            // Nothing is sent to a vendor before what it follows from is durable.
+                            self.journal.save(show).await?;
+                            let model = self.inner.model(&request.model)?;
+                            let task = self.tasks.spawn(async move {
+                                let reply = model.complete(&request, &NoDeltas).await;
+                                Done::Reply(step, reply.map_err(call::model_failure))
+                            });
+                            self.asking = Some((step, task));
+                            true
+                        }
                     }
                     // Calls are decided in their order, whatever tool is there first.
                     Effect::Check { .. } if !self.loading.is_empty() => false,
                     Effect::Check { call, function, arguments, fuel_left, approval, spent } => {
                         let yes = Yes { approval, spent };
-                        self.check(call, &function, &arguments, fuel_left, &yes)?
+                        self.check(call, &function, &arguments, fuel_left, &yes).await?
                     }
                     Effect::Run { call, intent, arguments, approval, answer } => {
                         let spent = self.session().run().map(|run| run.totals().cost);
@@ -285,8 +313,48 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// Reserves of the tenant's budget what a request may come to cost. Says whether nothing is left for
+    /// it, and the run ends.
+    async fn is_spent(&mut self, step: StepId, request: &ModelRequest) -> Result<bool, Error> {
+        if !self.journal.ledger().0.is_open() {
+            return Ok(false);
+        }
+        let input = estimated(request);
+        let output = request.parameters.output_tokens.unwrap_or(REPLY_TOKENS);
+        let choices =
+            [Some(&self.definition.model), self.definition.fallback.as_ref().map(|f| &f.model)];
+        let choice = choices.into_iter().flatten().find(|choice| choice.name == request.model);
+        let tokens = TokenUsage { input, output, cached: 0 };
+        let cost = choice.and_then(|choice| choice.price).map(|price| price.of(tokens));
+        let amounts = Amounts::from([
+            (Limit::Tokens, tokens.total()),
+            (Limit::Money, cost.unwrap_or_default().nanos()),
+        ]);
+        self.reserve(&step.to_string(), amounts).await
+    }
+
+    /// Reserves of the tenant's budget. Says whether it does not fit; then the run ends.
+    async fn reserve(&mut self, what: &str, amounts: Amounts) -> Result<bool, Error> {
+        let (ledger, store, now) = self.journal.ledger();
+        match ledger.reserve(store, what, amounts, now).await? {
+            None => Ok(false),
+            Some(Stopped { limit, spent, .. }) => {
+                self.late(Command::Spent { limit, spent })?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Tells the session of budgets of the tenant that are nearly spent.
+    fn warn(&mut self) -> Result<(), Error> {
+        for Stopped { limit, spent, .. } in self.journal.take_warnings() {
+            self.late(Command::Warned { limit, spent })?;
+        }
+        Ok(())
+    }
+
     /// Decides a proposed call. Says whether anything came of it.
-    fn check(
+    async fn check(
         &mut self,
         call: CallId,
         name: &str,
@@ -295,6 +363,13 @@ impl<'a> Driver<'a> {
         yes: &Yes,
     ) -> Result<bool, Error> {
         let session = self.session().id().clone();
+        // A call reserves the least of its own limit and what each level above has left.
+        let (ledger, store, now) = self.journal.ledger();
+        let fuel = match ledger.left(store, Limit::Fuel, now)? {
+            // Told as spent when it is reserved, with at least what nothing can run on.
+            0 => fuel.min(1),
+            left => fuel.min(left),
+        };
         let Some(decided) = self.decide(name, arguments, fuel, yes) else { return Ok(false) };
         let command = match decided {
             Err(NotRun::Denied(denials)) => Command::Denied { call, denials },
@@ -304,6 +379,11 @@ impl<'a> Driver<'a> {
                 return self.over(call, Outcome::HostError { message }).map(|()| true);
             }
             Ok((installed, permit)) => {
+                let amounts =
+                    Amounts::from([(Limit::Calls, 1), (Limit::Fuel, permit.limits().fuel)]);
+                if self.reserve(call.as_str(), amounts).await? {
+                    return Ok(true);
+                }
                 let arguments = Digest::of(arguments.as_bytes());
                 let key = IdempotencyKey::derive(&session, &call, &arguments);
                 let intent = Box::new(call::intent(self.inner, &installed, &permit, key)?);
@@ -471,6 +551,7 @@ impl<'a> Driver<'a> {
     ) -> Result<(), Error> {
         match done {
             Ok((_, Done::Reply(step, reply))) => {
+                self.journal.ledger().0.release(&step.to_string());
                 // A question that was called off may have been answered all the same.
                 if self.asking.as_ref().is_some_and(|(asked, _)| *asked == step) {
                     self.asking = None;
@@ -485,6 +566,7 @@ impl<'a> Driver<'a> {
                 Ok(())
             }
             Ok((_, Done::Call(call, over))) => {
+                self.journal.ledger().0.release(call.as_str());
                 self.running.remove(&call);
                 self.settle(call, *over, show).await
             }
@@ -495,6 +577,7 @@ impl<'a> Driver<'a> {
                 match lost.map(|(call, _)| call.clone()) {
                     None => self.question_lost(&error),
                     Some(call) => {
+                        self.journal.ledger().0.release(call.as_str());
                         self.running.remove(&call);
                         let message = "the host failed while the call ran".to_owned();
                         self.over(call, Outcome::HostError { message })
@@ -593,6 +676,12 @@ impl<'a> Driver<'a> {
         }
         Ok(())
     }
+}
+
+/// How many tokens a request has, roughly.
+fn estimated(request: &ModelRequest) -> u64 {
+    let bytes = serde_json::to_vec(request).map_or(0, |json| json.len());
+    ringfence_model::estimated_tokens(bytes)
 }
 
 /// What speaks for a call when it is decided.

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use ringfence_event::ToolName;
+use ringfence_event::{Limit, Money, Spent, TenantId, ToolName};
 use ringfence_policy::ConfigError;
 
 /// The host could not do what was asked.
@@ -58,12 +58,37 @@ pub enum Error {
     /// The session does not take this now.
     #[error(transparent)]
     Refused(#[from] ringfence_session::Refused),
+    /// The tenant has spent what it may spend in this window of time. Nothing was begun.
+    #[error(
+        "tenant `{tenant}` has spent its limit of {limit}, {} of {} ({file}:{line})",
+        amount(*limit, spent.spent), amount(*limit, spent.of)
+    )]
+    Spent {
+        /// Whose.
+        tenant: TenantId,
+        /// What is counted.
+        limit: Limit,
+        /// How much of how much, and when it can be spent again.
+        spent: Spent,
+        /// The operator's file.
+        file: String,
+        /// The line that says so.
+        line: u32,
+    },
     /// A granted root cannot be opened.
     #[error(transparent)]
     Root(#[from] ringfence_capability::OpenError),
     /// The operating system gives no random bytes.
     #[error("the operating system gives no random bytes: {0}")]
     Entropy(getrandom::Error),
+}
+
+/// An amount in the limit's own unit, as people write it.
+fn amount(limit: Limit, amount: u64) -> String {
+    match limit {
+        Limit::Money => format!("${}", Money::from_nanos(amount)),
+        _ => amount.to_string(),
+    }
 }
 
 impl Error {

@@ -67,6 +67,7 @@ impl Runtime {
             call: Answer::Denied(difference.denial(&function)),
             function,
             effect: None,
+            holds: vec![],
             asked: None,
             open: vec![],
             shut: vec![],

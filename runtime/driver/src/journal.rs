@@ -13,7 +13,12 @@ use ringfence_store::{
     Append, Batch, BlobWrite, Fence, InboxId, MemoryLimits, MemoryWrite, NewEvent, Store, Wake,
 };
 
-use crate::{Caller, Clock, Error, entropy};
+use crate::{
+    Caller, Clock, Error,
+    budget::{Ledger, Stopped},
+    entropy,
+    runtime::Inner,
+};
 
 /// How many events are read at a time.
 pub(crate) const PAGE: u32 = 1000;
@@ -30,6 +35,10 @@ pub(crate) struct Journal {
     stored: u64,
     unsaved: Vec<NewEvent>,
     blobs: Vec<BlobWrite>,
+    /// The session's account with its tenant.
+    ledger: Ledger,
+    /// Budgets of the tenant that are nearly spent, until the session is told.
+    warnings: Vec<Stopped>,
     /// When the session is to be looked at again, if that is not stored yet.
     wake: Option<Option<Timestamp>>,
     done: Vec<InboxId>,
@@ -41,32 +50,36 @@ impl Journal {
     /// Claims a session and folds its journal. A session that somebody drives is not taken from
     /// them: its calls are under way.
     pub(crate) async fn open(
-        store: Arc<Store>,
-        home: &Path,
-        clock: &Clock,
+        inner: &Inner,
         caller: &Caller,
         id: &SessionId,
     ) -> Result<Self, Error> {
-        let opened = Self::try_open(store, home, clock, caller, id).await?;
+        let opened = Self::try_open(inner, caller, id).await?;
         opened.ok_or_else(|| driven(id))
     }
 
     /// The same; `None` while somebody drives it.
     pub(crate) async fn try_open(
-        store: Arc<Store>,
-        home: &Path,
-        clock: &Clock,
+        inner: &Inner,
         caller: &Caller,
         id: &SessionId,
     ) -> Result<Option<Self>, Error> {
-        let Some(driven) = drive(home, id)? else { return Ok(None) };
+        let (config, store) = (&inner.config, inner.store()?.clone());
+        let Some(driven) = drive(&config.home, id)? else { return Ok(None) };
         let worker = format!("{}", std::process::id());
         let fence = store.claim(&caller.tenant, id, &worker).await?;
         let session = fold(&store, caller, id)?;
         Ok(Some(Self {
             store,
             caller: caller.clone(),
-            clock: clock.clone(),
+            clock: config.clock.clone(),
+            ledger: Ledger::new(
+                &caller.tenant,
+                id.as_str(),
+                config.grants.tenant_budget(&caller.tenant),
+                session.totals(),
+            ),
+            warnings: vec![],
             fence,
             trace: entropy::trace()?,
             stored: session.seq(),
@@ -132,6 +145,8 @@ impl Journal {
         });
         let append = self.append(events.collect());
         let memory_limits = Some(limits);
+        // Budgets are settled with the next save: what is written here may not fit, and then nothing
+        // of it has happened.
         let batch = Batch { appends: vec![append], memory, memory_limits, ..Batch::default() };
         let committed = self.store.commit(batch).await?;
         self.stored += committed.events.len() as u64;
@@ -170,6 +185,17 @@ impl Journal {
         Ok(self.store.inbox(&self.caller.tenant, self.session.id())?)
     }
 
+    /// The session's account with its tenant, and the store that it is kept in.
+    pub(crate) fn ledger(&mut self) -> (&mut Ledger, &Store, Timestamp) {
+        let now = self.clock.now();
+        (&mut self.ledger, &self.store, now)
+    }
+
+    /// The budgets of the tenant that are nearly spent, as the last commit told.
+    pub(crate) fn take_warnings(&mut self) -> Vec<Stopped> {
+        std::mem::take(&mut self.warnings)
+    }
+
     /// Makes everything recorded durable, and then shows it.
     pub(crate) async fn save(
         &mut self,
@@ -182,6 +208,7 @@ impl Journal {
         let batch = Batch {
             appends: vec![self.append(events)],
             blobs: std::mem::take(&mut self.blobs),
+            budgets: self.ledger.settle(&self.session.totals(), self.clock.now()),
             wake: self.wake.take().map(|at| Wake {
                 tenant: self.caller.tenant.clone(),
                 session: self.session.id().clone(),
@@ -191,6 +218,7 @@ impl Journal {
             ..Batch::default()
         };
         let committed = self.store.commit(batch).await?;
+        self.warnings = self.ledger.warnings(&committed.budgets, self.clock.now());
         self.stored += committed.events.len() as u64;
         committed.events.iter().for_each(show);
         Ok(())

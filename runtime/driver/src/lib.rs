@@ -21,6 +21,7 @@
 
 mod agent;
 mod buckets;
+mod budget;
 mod call;
 mod clock;
 mod config;

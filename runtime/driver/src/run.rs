@@ -112,10 +112,10 @@ impl Runtime {
             None => format!("{:032x}", u128::from_be_bytes(entropy::id()?)),
         };
         let said = Said { text: input.text, busy: input.busy, key, source: agent.stored() };
-        let (home, clock) = (&inner.config.home, &inner.config.clock);
-        match Journal::try_open(store, home, clock, caller, &id).await? {
+        match Journal::try_open(inner, caller, &id).await? {
             Some(journal) => {
                 let mut driver = Driver::new(inner, caller, agent, definition, journal);
+                driver.may_begin()?;
                 said.record(&mut driver)?;
                 driver.drive(Until::Run(said.key), cancel, show).await
             }
@@ -144,8 +144,7 @@ impl Runtime {
         let agent = kept_agent(inner, caller, &session)?;
         let definition = definition(inner, &agent)?;
         inner.model(&definition.model.name)?;
-        let (home, clock) = (&inner.config.home, &inner.config.clock);
-        let journal = Journal::open(store, home, clock, caller, id).await?;
+        let journal = Journal::open(inner, caller, id).await?;
         let mut driver = Driver::new(inner, caller, &agent, definition, journal);
         driver.drive(Until::Idle, cancel, show).await
     }
@@ -218,9 +217,7 @@ impl Runtime {
             if let Some(run) = run.filter(|run| is_over(&session, run)) {
                 return Ok(RunEnded::of(&session, run));
             }
-            let (home, clock) = (&inner.config.home, &inner.config.clock);
-            let free = Journal::try_open(store.clone(), home, clock, caller, id).await?;
-            if let Some(journal) = free {
+            if let Some(journal) = Journal::try_open(inner, caller, id).await? {
                 let mut driver = Driver::new(inner, caller, agent, definition, journal);
                 driver.read_inbox()?;
                 said.record(&mut driver)?;
@@ -253,8 +250,9 @@ impl Said {
         driver.recover()?;
         let agent = Some(driver.keep(self.source.clone()));
         // A run that nobody drives any more is brought to its end first, whatever was said.
-        let left = driver.session().run().is_some();
-        let busy = if left && self.busy == Busy::Reject { Busy::Queue } else { self.busy };
+        let left = driver.session().run().map(Run::status);
+        let goes_on = left.is_some_and(|status| !status.is_waiting_for_somebody());
+        let busy = if goes_on && self.busy == Busy::Reject { Busy::Queue } else { self.busy };
         let (text, key) = (self.text.clone(), Some(self.key.clone()));
         driver.record(Command::Input { text, busy, key, agent })
     }

@@ -233,13 +233,11 @@ impl Runtime {
         said: InboxCommand,
     ) -> Result<Said, Error> {
         let inner = &self.0;
-        let store = inner.store()?.clone();
         let session = self.session(caller, id)?;
         let definition = known_definition(inner, caller, &session)?;
         let now = inner.config.clock.now().max(session.last_at());
         session.decide(&definition, now, said.clone().command())?;
-        let (home, clock) = (&inner.config.home, &inner.config.clock);
-        let Some(mut journal) = Journal::try_open(store, home, clock, caller, id).await? else {
+        let Some(mut journal) = Journal::try_open(inner, caller, id).await? else {
             put(inner, caller, id, &said, None).await?;
             return Ok(Said::Delivered);
         };
@@ -273,8 +271,7 @@ impl Runtime {
         let inner = &self.0;
         let store = inner.store()?.clone();
         own(&store, caller, id)?;
-        let (home, clock) = (&inner.config.home, &inner.config.clock);
-        let mut journal = Journal::open(store, home, clock, caller, id).await?;
+        let mut journal = Journal::open(inner, caller, id).await?;
         let definition = known_definition(inner, caller, journal.session())?;
         journal.record(&definition, Command::Close)?;
         journal.save(&mut |_| {}).await?;

@@ -421,7 +421,7 @@ impl Session {
         while let Some((call, function, arguments)) = draft.unrecorded() {
             draft.record(Body::CallProposed { call, function, arguments })?;
         }
-        let open = draft.session.run().into_iter().flat_map(|run| run.current());
+        let open = draft.session.run().into_iter().flat_map(super::run::Run::current);
         let open: Vec<CallId> =
             open.filter(|call| call.status().is_open()).map(|call| call.id().clone()).collect();
         for call in open {

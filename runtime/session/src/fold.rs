@@ -330,11 +330,11 @@ impl Session {
                 run.seq = seq;
             }
             Body::RunCompleted { run } => {
-                self.end(*run, |run| run.end(RunStatus::Completed, at))?
+                self.end(*run, |run| run.end(RunStatus::Completed, at))?;
             }
             Body::RunFailed { run, message } => self.end(*run, |run| run.fail(message, at))?,
             Body::RunCancelled { run } => {
-                self.end(*run, |run| run.end(RunStatus::Cancelled, at))?
+                self.end(*run, |run| run.end(RunStatus::Cancelled, at))?;
             }
             Body::RunLimitReached { run, limit, .. } => {
                 self.end(*run, |run| run.end(RunStatus::LimitReached(*limit), at))?;
