@@ -4,7 +4,8 @@ use ringfence_event::{Digest, Event, FORMAT, SessionId, Stream, TenantId};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::{
-    Append, Batch, Committed, Conflict, Error, Fence, blob, budget, inbox, journal, memory, session,
+    Append, Batch, Committed, Conflict, Error, Fence, blob, budget, dictionary::Dictionary, inbox,
+    journal, memory, session,
 };
 
 /// A batch whose events and blobs are encoded, on the thread of whoever commits it.
@@ -15,17 +16,22 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-    pub(crate) fn new(mut batch: Batch) -> Result<Self, Error> {
+    pub(crate) fn new(mut batch: Batch, dictionary: &Dictionary) -> Result<Self, Error> {
         let rows = batch
             .appends
             .iter()
-            .map(|append| journal::encode(&append.stream, &append.user, &append.events))
+            .map(|append| journal::encode(&append.stream, &append.user, &append.events, dictionary))
             .collect::<Result<_, _>>()?;
         let blobs = std::mem::take(&mut batch.blobs)
             .into_iter()
             .map(|write| (write.tenant, blob::Encoded::new(Digest::of(&write.bytes), write.bytes)));
         let blobs = blobs.collect();
         Ok(Self { batch, rows, blobs })
+    }
+
+    /// Digests in its rows that have no number.
+    pub(crate) fn unknown(&self) -> Vec<[u8; 32]> {
+        self.rows.iter().flatten().flat_map(journal::Encoded::unknown).copied().collect()
     }
 }
 

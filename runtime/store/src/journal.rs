@@ -6,7 +6,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
 use crate::{
     Error, NewEvent, blob,
-    pack::{BROKEN, Packer, Unpacker},
+    dictionary::{self, Dictionary},
+    pack::{BROKEN, Elsewhere, Packed, Packer, Unpacker},
     squeeze::{Squeezed, squeeze, unsqueeze},
 };
 
@@ -24,6 +25,14 @@ pub(crate) struct Encoded {
     digest: Digest,
     stored: Squeezed,
     blobs: Vec<blob::Encoded>,
+    unknown: Vec<[u8; 32]>,
+}
+
+impl Encoded {
+    /// Digests in it that have no number.
+    pub(crate) fn unknown(&self) -> &[[u8; 32]] {
+        &self.unknown
+    }
 }
 
 /// What a row says before its events: the format, on whose behalf, and when the first was recorded;
@@ -35,11 +44,18 @@ pub(crate) fn encode(
     stream: &Stream,
     user: &UserId,
     events: &[NewEvent],
+    dictionary: &Dictionary,
 ) -> Result<Vec<Encoded>, Error> {
-    events.chunks(ROW_EVENTS_MAX).map(|events| encode_row(stream, user, events)).collect()
+    let row = |events| encode_row(stream, user, events, dictionary);
+    events.chunks(ROW_EVENTS_MAX).map(row).collect()
 }
 
-fn encode_row(stream: &Stream, user: &UserId, events: &[NewEvent]) -> Result<Encoded, Error> {
+fn encode_row(
+    stream: &Stream,
+    user: &UserId,
+    events: &[NewEvent],
+    dictionary: &Dictionary,
+) -> Result<Encoded, Error> {
     let start = events.first().map_or(0, |event| event.at.0);
     let each = events.iter().map(|NewEvent { at, cause, trace, .. }| {
         (at.0.wrapping_sub(start).cast_signed(), *cause, trace.clone())
@@ -50,14 +66,15 @@ fn encode_row(stream: &Stream, user: &UserId, events: &[NewEvent]) -> Result<Enc
     for event in events {
         texts.push(serde_json::to_string(&event.body).map_err(json)?);
     }
-    let mut packer = Packer::default();
+    let mut packer = Packer::new(dictionary);
     texts.iter().for_each(|text| packer.add(text));
-    let (bytes, blobs) = packer.finish();
+    let Packed { bytes, blobs, unknown } = packer.finish();
     Ok(Encoded {
         count: events.len() as u64,
         digest: Digest::of(&bytes),
         stored: squeeze(bytes),
         blobs: blobs.into_iter().map(|(digest, bytes)| blob::Encoded::new(digest, bytes)).collect(),
+        unknown,
     })
 }
 
@@ -70,7 +87,7 @@ pub(crate) fn insert(
     rows: &[Encoded],
 ) -> Result<(), Error> {
     let mut first = after + 1;
-    for Encoded { count, digest, stored, blobs } in rows {
+    for Encoded { count, digest, stored, blobs, unknown: _ } in rows {
         for blob in blobs {
             blob::put(connection, tenant, blob)?;
         }
@@ -187,6 +204,30 @@ impl From<&'static str> for Fault {
     }
 }
 
+/// What rows refer to.
+struct Tables<'a> {
+    connection: &'a Connection,
+    tenant: &'a TenantId,
+}
+
+impl Elsewhere for Tables<'_> {
+    type Error = Fault;
+
+    fn blob(&self, digest: &[u8]) -> Result<String, Fault> {
+        match blob::get(self.connection, self.tenant, digest) {
+            Ok(Some(bytes)) => String::from_utf8(bytes).map_err(|_| BROKEN.into()),
+            Ok(None) => Err("its blob is missing".into()),
+            Err(Error::CorruptBlob) => Err("its blob is not what it was".into()),
+            Err(error) => Err(Fault::Store(error)),
+        }
+    }
+
+    fn digest(&self, number: u64) -> Result<[u8; 32], Fault> {
+        let found = dictionary::get(self.connection, number).map_err(Fault::Store)?;
+        found.ok_or_else(|| "a digest that it names is missing or damaged".into())
+    }
+}
+
 fn decode(
     connection: &Connection,
     (tenant, stream): (&TenantId, &Stream),
@@ -197,17 +238,11 @@ fn decode(
     if checksum(tenant, stream, first, &Digest::of(&bytes)).as_slice() != sum {
         return Err(corrupt(stream, first, "its checksum does not fit"));
     }
-    let text = |digest: &[u8]| match blob::get(connection, tenant, digest) {
-        Ok(Some(bytes)) => String::from_utf8(bytes).map_err(|_| BROKEN.into()),
-        Ok(None) => Err("its blob is missing".into()),
-        Err(Error::CorruptBlob) => Err("its blob is not what it was".into()),
-        Err(error) => Err(Fault::Store(error)),
-    };
     let fault = |fault, seq| match fault {
         Fault::Row(what) => corrupt(stream, seq, &what),
         Fault::Store(error) => error,
     };
-    let mut unpacker = Unpacker::new(&bytes, text);
+    let mut unpacker = Unpacker::new(&bytes, Tables { connection, tenant });
     let head = unpacker.next().map_err(|error| fault(error, first))?;
     let (format, user, start, each): Head<UserId> =
         serde_json::from_str(&head).map_err(|error| corrupt(stream, first, &error.to_string()))?;

@@ -32,6 +32,7 @@ mod append;
 mod batch;
 mod blob;
 mod budget;
+mod dictionary;
 mod error;
 mod inbox;
 mod journal;

@@ -6,6 +6,7 @@ use rusqlite::{Connection, Row};
 
 use crate::{
     Error, NewEvent, Quarantined, blob,
+    dictionary::Dictionary,
     journal::{self, body, corrupt},
     open::NEW_IN_3,
     quarantine,
@@ -117,7 +118,7 @@ impl List {
             }
             if let Some(user) = user {
                 let after = next - 1 - page.len() as u64;
-                let rows = journal::encode(&self.stream, &user, &page)?;
+                let rows = journal::encode(&self.stream, &user, &page, &Dictionary::default())?;
                 let names = (&self.tenant, &self.stream);
                 journal::insert(connection, names, self.key, after, &rows)?;
             }

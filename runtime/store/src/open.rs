@@ -76,6 +76,9 @@ pub(crate) const NEW_IN_3: &str = "
         checksum BLOB NOT NULL, events BLOB NOT NULL, size INTEGER
     ) STRICT;
     CREATE UNIQUE INDEX journal_place ON journal (list, first);
+    CREATE TABLE digest (
+        id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, checksum BLOB NOT NULL
+    ) STRICT;
     CREATE TABLE quarantine (
         tenant TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL, what TEXT NOT NULL,
         PRIMARY KEY (tenant, stream)

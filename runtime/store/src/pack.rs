@@ -6,6 +6,8 @@ use std::collections::HashMap;
 
 use ringfence_event::Digest;
 
+use crate::dictionary::Dictionary;
+
 mod words;
 
 /// A text longer than this is kept as a blob, once for all that say the same: a page of the database.
@@ -40,21 +42,37 @@ const BLOB: u8 = 13;
 const TREE_BLOB: u8 = 14;
 /// One of the words from [`WORDS_SHORT`] on.
 const WORD: u8 = 15;
+/// A digest by its number in the dictionary.
+const KNOWN: u8 = 16;
 /// From here on up to [`SMALL`], one of the first words.
-const FIRST_WORD: u8 = 16;
+const FIRST_WORD: u8 = 17;
 /// From here on a small number.
 const SMALL: u8 = 0x70;
 const WORDS_SHORT: usize = (SMALL - FIRST_WORD) as usize;
 
 /// Packs texts one after the other.
-#[derive(Default)]
 pub(crate) struct Packer<'a> {
+    dictionary: &'a Dictionary,
     bytes: Vec<u8>,
     seen: HashMap<&'a str, u64>,
+    unknown: Vec<[u8; 32]>,
     blobs: Vec<(Digest, Vec<u8>)>,
 }
 
+/// What packing makes.
+pub(crate) struct Packed {
+    pub(crate) bytes: Vec<u8>,
+    /// What it refers to.
+    pub(crate) blobs: Vec<(Digest, Vec<u8>)>,
+    /// Digests that have no number.
+    pub(crate) unknown: Vec<[u8; 32]>,
+}
+
 impl<'a> Packer<'a> {
+    pub(crate) fn new(dictionary: &'a Dictionary) -> Self {
+        Self { dictionary, bytes: vec![], seen: HashMap::new(), unknown: vec![], blobs: vec![] }
+    }
+
     /// Adds one text: JSON without white space, as `serde_json` writes it.
     pub(crate) fn add(&mut self, text: &'a str) {
         let bytes = text.as_bytes();
@@ -92,9 +110,9 @@ impl<'a> Packer<'a> {
         }
     }
 
-    /// All that was packed, and the blobs that it refers to.
-    pub(crate) fn finish(self) -> (Vec<u8>, Vec<(Digest, Vec<u8>)>) {
-        (self.bytes, self.blobs)
+    /// All that was packed.
+    pub(crate) fn finish(self) -> Packed {
+        Packed { bytes: self.bytes, blobs: self.blobs, unknown: self.unknown }
     }
 
     fn plain(&mut self, text: &str) {
@@ -145,8 +163,14 @@ impl<'a> Packer<'a> {
         }
         self.seen.insert(text, self.seen.len() as u64);
         if let Some(digest) = text.strip_prefix("sha256:").and_then(from_hex) {
-            self.bytes.push(DIGEST);
-            self.bytes.extend(digest);
+            if let Some(number) = self.dictionary.number(&digest) {
+                self.bytes.push(KNOWN);
+                put_number(&mut self.bytes, number);
+            } else {
+                self.unknown.push(digest);
+                self.bytes.push(DIGEST);
+                self.bytes.extend(digest);
+            }
         } else if let Some(bytes) = from_hex(text) {
             self.bytes.push(HEX);
             self.bytes.extend(bytes);
@@ -174,17 +198,28 @@ impl<'a> Packer<'a> {
 /// Why something cannot be unpacked.
 pub(crate) const BROKEN: &str = "what it holds cannot be read";
 
-/// Unpacks the texts one after the other.
-pub(crate) struct Unpacker<'a, F> {
-    rest: &'a [u8],
-    seen: Vec<String>,
-    blob: F,
+/// Where an unpacker finds what lies elsewhere.
+pub(crate) trait Elsewhere {
+    /// Why something is not found, or what is unpacked is no packed text.
+    type Error: From<&'static str>;
+
+    /// The text that has a digest.
+    fn blob(&self, digest: &[u8]) -> Result<String, Self::Error>;
+
+    /// The digest that has a number.
+    fn digest(&self, number: u64) -> Result<[u8; 32], Self::Error>;
 }
 
-impl<'a, E: From<&'static str>, F: FnMut(&[u8]) -> Result<String, E>> Unpacker<'a, F> {
-    /// `blob` says what text has a digest.
-    pub(crate) fn new(bytes: &'a [u8], blob: F) -> Self {
-        Self { rest: bytes, seen: vec![], blob }
+/// Unpacks the texts one after the other.
+pub(crate) struct Unpacker<'a, L> {
+    rest: &'a [u8],
+    seen: Vec<String>,
+    elsewhere: L,
+}
+
+impl<'a, E: From<&'static str>, L: Elsewhere<Error = E>> Unpacker<'a, L> {
+    pub(crate) fn new(bytes: &'a [u8], elsewhere: L) -> Self {
+        Self { rest: bytes, seen: vec![], elsewhere }
     }
 
     /// Whether that was all.
@@ -247,22 +282,29 @@ impl<'a, E: From<&'static str>, F: FnMut(&[u8]) -> Result<String, E>> Unpacker<'
                 let place = usize::try_from(self.number()?).map_err(|_| BROKEN)?;
                 quoted(out, self.seen.get(place).ok_or(BROKEN)?);
             }
-            DIGEST | HEX => {
-                let digits = self.take(32)?.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+            DIGEST | HEX | KNOWN => {
+                let bytes = match tag {
+                    KNOWN => {
+                        let number = self.number()?;
+                        self.elsewhere.digest(number)?
+                    }
+                    _ => self.take(32)?.try_into().map_err(|_| BROKEN)?,
+                };
+                let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
                 let mut text = String::with_capacity(71);
-                text.push_str(if tag == DIGEST { "sha256:" } else { "" });
+                text.push_str(if tag == HEX { "" } else { "sha256:" });
                 text.extend(digits.map(|digit| char::from(b"0123456789abcdef"[digit as usize])));
                 quoted(out, &text);
                 self.seen.push(text);
             }
             BLOB => {
                 let digest = self.take(32)?;
-                let text = (self.blob)(digest)?;
+                let text = self.elsewhere.blob(digest)?;
                 quoted(out, &text);
             }
             TREE_BLOB => {
                 let digest = self.take(32)?;
-                out.push_str(&(self.blob)(digest)?);
+                out.push_str(&self.elsewhere.blob(digest)?);
             }
             WORD => {
                 let word = usize::try_from(self.number()?).map_err(|_| BROKEN)?;
@@ -378,17 +420,32 @@ mod tests {
         }
     }
 
+    struct Blobs(HashMap<Vec<u8>, String>);
+
+    impl Elsewhere for &Blobs {
+        type Error = Fault;
+
+        fn blob(&self, digest: &[u8]) -> Result<String, Fault> {
+            self.0.get(digest).cloned().ok_or(Fault)
+        }
+
+        fn digest(&self, number: u64) -> Result<[u8; 32], Fault> {
+            (number == 300).then(|| *Digest::of(b"known").as_bytes()).ok_or(Fault)
+        }
+    }
+
     fn check(texts: &[&str]) -> usize {
-        let mut packer = Packer::default();
+        let dictionary = Dictionary::default();
+        dictionary.learned(vec![(*Digest::of(b"known").as_bytes(), 300)]);
+        let mut packer = Packer::new(&dictionary);
         texts.iter().for_each(|text| packer.add(text));
-        let (bytes, blobs) = packer.finish();
-        let blobs: HashMap<Vec<u8>, String> = blobs
-            .into_iter()
-            .map(|(digest, text)| (digest.as_bytes().to_vec(), String::from_utf8(text).unwrap()))
-            .collect();
+        let Packed { bytes, blobs, .. } = packer.finish();
+        let text = |(digest, text): (Digest, Vec<u8>)| {
+            (digest.as_bytes().to_vec(), String::from_utf8(text).unwrap())
+        };
+        let blobs = Blobs(blobs.into_iter().map(text).collect());
         let unpack = |bytes: &[u8]| {
-            let blob = |digest: &[u8]| blobs.get(digest).cloned().ok_or(Fault);
-            let mut unpacker = Unpacker::new(bytes, blob);
+            let mut unpacker = Unpacker::new(bytes, &blobs);
             let mut found = vec![];
             while !unpacker.is_done() {
                 found.push(unpacker.next()?);
@@ -434,5 +491,8 @@ mod tests {
         let text = format!(r#"["{}","{}"]"#, Digest::of(b"x"), "some words");
         let once = check(&[&text]);
         assert_eq!(check(&[&text, &text]), once + 6);
+        let known = Digest::of(b"known");
+        assert_eq!(check(&[&format!(r#"["{known}","{known}"]"#)]), 7);
+        assert_eq!(check(&[&format!(r#"["{}"]"#, known.hex())]), 35);
     }
 }

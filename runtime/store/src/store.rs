@@ -3,7 +3,7 @@
 use std::{
     fmt,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use ringfence_event::{Digest, Event, Limit, SessionId, Stream, TenantId, Timestamp, UserId, Wait};
@@ -11,8 +11,10 @@ use rusqlite::Connection;
 
 use crate::{
     Batch, BucketId, BudgetState, Committed, Error, Fence, InboxId, Inboxed, KeyPage, MemoryUsed,
-    OpenSession, Quarantined, Resolved, SessionSummary, append, blob, budget, inbox, journal,
-    memory, open, quarantine, session, writer::Writer,
+    OpenSession, Quarantined, Resolved, SessionSummary, append, blob, budget,
+    dictionary::{self, Dictionary},
+    inbox, journal, memory, open, quarantine, session,
+    writer::Writer,
 };
 
 /// Everything durable, in one file. Writes go through one thread and are answered when they are
@@ -20,6 +22,7 @@ use crate::{
 /// thread.
 pub struct Store {
     reader: Mutex<Connection>,
+    dictionary: Arc<Dictionary>,
     writer: Writer,
 }
 
@@ -36,9 +39,10 @@ impl Store {
     /// # Errors
     /// When it cannot be opened, is no store, or is a later version's; then it was not touched.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let reader = Mutex::new(open::open(path)?);
+        let reader = open::open(path)?;
+        let dictionary = Arc::new(Dictionary::load(&reader)?);
         let writer = Writer::start(path.to_owned())?;
-        Ok(Self { reader, writer })
+        Ok(Self { reader: Mutex::new(reader), dictionary, writer })
     }
 
     /// Stores all of a batch or nothing. Answers when it is durable. Dropping the future does not
@@ -49,7 +53,7 @@ impl Store {
     /// [`Error::MemoryFull`] when something does not fit, [`Error::Quarantined`] when a list is damaged;
     /// otherwise when it cannot be stored.
     pub async fn commit(&self, batch: Batch) -> Result<Committed, Error> {
-        let batch = append::Encoded::new(batch)?;
+        let batch = self.encode(batch)?;
         self.write(move |connection| append::batch(connection, batch)).await
     }
 
@@ -58,7 +62,7 @@ impl Store {
     /// # Errors
     /// As for [`commit`](Self::commit).
     pub fn commit_blocking(&self, batch: Batch) -> Result<Committed, Error> {
-        let batch = append::Encoded::new(batch)?;
+        let batch = self.encode(batch)?;
         let done = self.writer.submit(None, move |connection| append::batch(connection, batch));
         done.blocking_recv().unwrap_or(Err(Error::Stopped))
     }
@@ -67,7 +71,7 @@ impl Store {
     /// already. What becomes of it is told by [`flush`](Self::flush).
     pub async fn commit_later(&self, batch: Batch) {
         let room = self.writer.room().await;
-        let batch = append::Encoded::new(batch);
+        let batch = self.encode(batch);
         self.writer.submit_later(room, move |connection| append::batch(connection, batch?));
     }
 
@@ -326,6 +330,24 @@ impl Store {
     /// When the database fails.
     pub fn memory_size(&self, bucket: &BucketId, key: &str) -> Result<Option<u64>, Error> {
         Ok(memory::size(&self.reader(), bucket, key)?.map(i64::unsigned_abs))
+    }
+
+    /// Encodes a batch, on this thread. What comes in it for the second time gets a number, for the
+    /// batches after this one.
+    fn encode(&self, batch: Batch) -> Result<append::Encoded, Error> {
+        let encoded = append::Encoded::new(batch, &self.dictionary)?;
+        let again = self.dictionary.again(&encoded.unknown());
+        if !again.is_empty() {
+            let dictionary = self.dictionary.clone();
+            let learn = move |connection: &Connection| dictionary::learn(connection, again);
+            self.writer.hand_over(None, learn, move |numbers| {
+                // Without numbers, rows are longer, and whoever commits hears of the failure.
+                if let Ok(numbers) = numbers {
+                    dictionary.learned(numbers);
+                }
+            });
+        }
+        Ok(encoded)
     }
 
     async fn write<T: Send + 'static>(

@@ -1,5 +1,5 @@
 //! What holds on every store (`kit`), what holds on this one (`file`), how stores of earlier
-//! formats are read (`upgrade`), and what is left of it when
+//! formats are read (`upgrade`), what a run takes (`size`), and what is left of it when
 //! its process is killed (`crash`).
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
@@ -7,4 +7,6 @@
 mod crash;
 mod file;
 mod kit;
+mod sample;
+mod size;
 mod upgrade;
