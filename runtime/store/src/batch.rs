@@ -55,7 +55,7 @@ pub struct NewEvent {
 }
 
 /// A worker's claim to a session. A later claim makes it stale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fence(pub(crate) u64);
 
 /// One change of one bucket.

@@ -4,20 +4,33 @@
 use ringfence_event::{Digest, TenantId};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use crate::Error;
+use crate::{
+    Error,
+    squeeze::{Squeezed, squeeze, unsqueeze},
+};
 
-pub(crate) fn put(
-    connection: &Connection,
-    tenant: &TenantId,
-    bytes: &[u8],
-) -> Result<Digest, Error> {
-    let digest = Digest::of(bytes);
+/// A blob as it is stored, made before there is a transaction.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    digest: Digest,
+    stored: Squeezed,
+}
+
+impl Encoded {
+    pub(crate) fn new(digest: Digest, bytes: Vec<u8>) -> Self {
+        Self { digest, stored: squeeze(bytes) }
+    }
+}
+
+pub(crate) fn put(connection: &Connection, tenant: &TenantId, blob: &Encoded) -> Result<(), Error> {
+    let Encoded { digest, stored: Squeezed { bytes, size } } = blob;
     connection
         .prepare_cached(
-            "INSERT INTO blob (tenant, digest, bytes) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            "INSERT INTO blob (tenant, digest, bytes, size) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO NOTHING",
         )?
-        .execute((tenant.as_str(), digest.as_bytes(), bytes))?;
-    Ok(digest)
+        .execute((tenant.as_str(), digest.as_bytes(), bytes, size))?;
+    Ok(())
 }
 
 /// The bytes, if they are there and are what they were.
@@ -26,12 +39,13 @@ pub(crate) fn get(
     tenant: &TenantId,
     digest: &[u8],
 ) -> Result<Option<Vec<u8>>, Error> {
-    let bytes: Option<Vec<u8>> = connection
-        .prepare_cached("SELECT bytes FROM blob WHERE tenant = ?1 AND digest = ?2")?
-        .query_row((tenant.as_str(), digest), |row| row.get(0))
+    let stored = connection
+        .prepare_cached("SELECT bytes, size FROM blob WHERE tenant = ?1 AND digest = ?2")?
+        .query_row((tenant.as_str(), digest), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    match bytes {
-        Some(bytes) if Digest::of(&bytes).as_bytes() != digest => Err(Error::CorruptBlob),
-        bytes => Ok(bytes),
+    let Some((bytes, size)) = stored else { return Ok(None) };
+    match unsqueeze(bytes, size) {
+        Some(bytes) if Digest::of(&bytes).as_bytes() == digest => Ok(Some(bytes)),
+        _ => Err(Error::CorruptBlob),
     }
 }

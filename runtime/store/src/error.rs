@@ -48,6 +48,15 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// Damage was found in this list before. Nothing more is added to it, and nobody can claim it; what
+    /// stands before the damage can be read. Other lists are not touched by it.
+    #[error("{stream} is quarantined: its event {seq} is damaged")]
+    Quarantined {
+        /// The list.
+        stream: Stream,
+        /// The first place at which damage was found.
+        seq: u64,
+    },
     /// A blob is not what its digest says.
     #[error("a stored blob is damaged")]
     CorruptBlob,
@@ -109,6 +118,7 @@ impl Error {
                 | Self::BudgetSpent { .. }
                 | Self::KeyReused { .. }
                 | Self::Corrupt { .. }
+                | Self::Quarantined { .. }
         )
     }
 }

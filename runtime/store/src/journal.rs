@@ -1,54 +1,120 @@
-//! Events as rows: how they are written down, and how they are read and checked again.
+//! Events as rows. One row holds what one commit adds to a list; rows are only ever added, at the
+//! end of the table, so that a commit of many lists touches few pages.
 
 use ringfence_event::{Body, Digest, Event, FORMAT, Stream, TenantId, Timestamp, UserId};
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
-use crate::{Error, blob};
+use crate::{
+    Error, NewEvent, blob,
+    dictionary::{self, Dictionary},
+    pack::{BROKEN, Elsewhere, Packed, Packer, Unpacker},
+    squeeze::{Squeezed, squeeze, unsqueeze},
+};
 
-/// A body longer than this is kept as a blob: a page of the database, beyond which rows would
-/// drag their neighbours apart.
-const INLINE_BYTES_MAX: usize = 4096;
+/// How many events share a row at most: whoever asks for one of them reads them all.
+const ROW_EVENTS_MAX: usize = 64;
 
-/// Writes one event at its place.
-pub(crate) fn insert(connection: &Connection, event: &Event) -> Result<(), Error> {
-    let corrupt =
-        |what: String| Error::Corrupt { stream: event.stream.clone(), seq: event.seq, what };
-    let body = serde_json::to_string(&event.body).map_err(|error| corrupt(error.to_string()))?;
-    let digest = Digest::of(body.as_bytes());
-    let checksum = checksum(event, &digest);
-    let inline = body.len() <= INLINE_BYTES_MAX;
-    if !inline {
-        blob::put(connection, &event.tenant, body.as_bytes())?;
+/// How many bytes of the hash a row has: what damages a row by chance does not meet eight of them.
+const CHECKSUM_BYTES: usize = 8;
+
+/// A row before its place is known. Made on the thread of whoever commits; the one that writes has
+/// others waiting.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    count: u64,
+    digest: Digest,
+    stored: Squeezed,
+    blobs: Vec<blob::Encoded>,
+    unknown: Vec<[u8; 32]>,
+}
+
+impl Encoded {
+    /// Digests in it that have no number.
+    pub(crate) fn unknown(&self) -> &[[u8; 32]] {
+        &self.unknown
     }
-    connection
-        .prepare_cached(
-            "INSERT INTO event (tenant, stream, seq, format, user, at, kind, body, blob, cause, trace, checksum)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-        )?
-        .execute((
-            event.tenant.as_str(),
-            event.stream.to_string(),
-            event.seq,
-            event.format,
-            event.user.as_str(),
-            event.at.0,
-            event.body.kind(),
-            inline.then_some(&body),
-            (!inline).then_some(digest.as_bytes()),
-            event.cause,
-            &event.trace,
-            checksum.as_bytes(),
-        ))?;
+}
+
+/// What a row says before its events: the format, on whose behalf, and when the first was recorded;
+/// then of each the milliseconds since then, its cause and its trace.
+type Head<User> = (u32, User, u64, Vec<(i64, Option<u64>, Option<String>)>);
+
+/// The rows of some events.
+pub(crate) fn encode(
+    stream: &Stream,
+    user: &UserId,
+    events: &[NewEvent],
+    dictionary: &Dictionary,
+) -> Result<Vec<Encoded>, Error> {
+    let row = |events| encode_row(stream, user, events, dictionary);
+    events.chunks(ROW_EVENTS_MAX).map(row).collect()
+}
+
+fn encode_row(
+    stream: &Stream,
+    user: &UserId,
+    events: &[NewEvent],
+    dictionary: &Dictionary,
+) -> Result<Encoded, Error> {
+    let start = events.first().map_or(0, |event| event.at.0);
+    let each = events.iter().map(|NewEvent { at, cause, trace, .. }| {
+        (at.0.wrapping_sub(start).cast_signed(), *cause, trace.clone())
+    });
+    let head: Head<&UserId> = (FORMAT, user, start, each.collect());
+    let json = |error: serde_json::Error| corrupt(stream, 0, &error.to_string());
+    let mut texts = vec![serde_json::to_string(&head).map_err(json)?];
+    for event in events {
+        texts.push(serde_json::to_string(&event.body).map_err(json)?);
+    }
+    let mut packer = Packer::new(dictionary);
+    texts.iter().for_each(|text| packer.add(text));
+    let Packed { bytes, blobs, unknown } = packer.finish();
+    Ok(Encoded {
+        count: events.len() as u64,
+        digest: Digest::of(&bytes),
+        stored: squeeze(bytes),
+        blobs: blobs.into_iter().map(|(digest, bytes)| blob::Encoded::new(digest, bytes)).collect(),
+        unknown,
+    })
+}
+
+/// Writes rows behind a place of a list.
+pub(crate) fn insert(
+    connection: &Connection,
+    (tenant, stream): (&TenantId, &Stream),
+    list: i64,
+    after: u64,
+    rows: &[Encoded],
+) -> Result<(), Error> {
+    let mut first = after + 1;
+    for Encoded { count, digest, stored, blobs, unknown: _ } in rows {
+        for blob in blobs {
+            blob::put(connection, tenant, blob)?;
+        }
+        let checksum = checksum(tenant, stream, first, digest);
+        connection
+            .prepare_cached(
+                "INSERT INTO journal (list, first, checksum, events, size)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute((list, first, checksum, &stored.bytes, stored.size))?;
+        first += count;
+    }
     Ok(())
 }
 
-/// A hash over all that the row says, so that a flipped bit is found and not believed.
-fn checksum(event: &Event, body: &Digest) -> Digest {
-    let Event { format, tenant, user, stream, seq, at, body: _, cause, trace } = event;
-    let at = at.0;
-    let text =
-        format!("{format}\n{tenant}\n{user}\n{stream}\n{seq}\n{at}\n{body}\n{cause:?}\n{trace:?}");
-    Digest::of(text.as_bytes())
+/// A hash over all that a row says and where it stands, so that a flipped bit is found and not
+/// believed.
+fn checksum(
+    tenant: &TenantId,
+    stream: &Stream,
+    first: u64,
+    events: &Digest,
+) -> [u8; CHECKSUM_BYTES] {
+    let place = format!("{tenant}\n{stream}\n{first}\n{events}");
+    let mut short = [0; CHECKSUM_BYTES];
+    short.copy_from_slice(&Digest::of(place.as_bytes()).as_bytes()[..CHECKSUM_BYTES]);
+    short
 }
 
 /// The place of the last event; 0 for a list that has none.
@@ -57,11 +123,20 @@ pub(crate) fn last_seq(
     tenant: &TenantId,
     stream: &Stream,
 ) -> Result<u64, Error> {
-    let seq = connection
-        .prepare_cached("SELECT seq FROM stream WHERE tenant = ?1 AND stream = ?2")?
-        .query_row((tenant.as_str(), stream.to_string()), |row| row.get(0))
+    Ok(list(connection, tenant, stream)?.map_or(0, |(_, seq)| seq))
+}
+
+/// The key of a list and the place of its last event.
+fn list(
+    connection: &Connection,
+    tenant: &TenantId,
+    stream: &Stream,
+) -> Result<Option<(i64, u64)>, Error> {
+    let found = connection
+        .prepare_cached("SELECT id, seq FROM stream WHERE tenant = ?1 AND stream = ?2")?
+        .query_row((tenant.as_str(), stream.to_string()), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    Ok(seq.unwrap_or(0))
+    Ok(found)
 }
 
 /// Up to `limit` events from `from` on, each checked; none is left out.
@@ -73,78 +148,136 @@ pub(crate) fn read(
     limit: u32,
 ) -> Result<Vec<Event>, Error> {
     let from = from.max(1);
-    // One view of both tables, whatever is written meanwhile.
+    // One view of all tables, whatever is written meanwhile.
     let view = connection.unchecked_transaction()?;
-    let last = last_seq(&view, tenant, stream)?;
+    let Some((list, last)) = list(&view, tenant, stream)? else { return Ok(vec![]) };
     let end = last.min(from.saturating_add(u64::from(limit)).saturating_sub(1));
-    let mut statement = view.prepare_cached(
-        "SELECT seq, format, user, at, body, blob, cause, trace, checksum FROM event
-         WHERE tenant = ?1 AND stream = ?2 AND seq BETWEEN ?3 AND ?4 ORDER BY seq",
-    )?;
-    let mut rows = statement.query((tenant.as_str(), stream.to_string(), from, end))?;
     let mut events = vec![];
-    for seq in from..=end {
-        let row = rows.next()?.ok_or_else(|| corrupt(stream, seq, "it is missing"))?;
-        events.push(event(&view, row, tenant, stream, seq)?);
+    if from > end {
+        return Ok(events);
     }
-    Ok(events)
+    let mut statement = view.prepare_cached(
+        "SELECT first, checksum, events, size FROM journal
+         WHERE list = ?1 AND first BETWEEN coalesce(
+             (SELECT max(first) FROM journal WHERE list = ?1 AND first <= ?2), ?2) AND ?3
+         ORDER BY first",
+    )?;
+    // A page of the database that cannot be read at all is damage to the list like any other.
+    let unread = |error: rusqlite::Error, seq| match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt) => corrupt(stream, seq, "a page of it cannot be read"),
+        _ => error.into(),
+    };
+    let mut rows = statement.query((list, from, end))?;
+    // Where the next row is to begin; the first one may begin before what was asked for.
+    let mut next = None;
+    loop {
+        let place = next.unwrap_or(from);
+        if place > end {
+            return Ok(events);
+        }
+        let row = rows.next().map_err(|error| unread(error, place))?;
+        let row = row.ok_or_else(|| corrupt(stream, place, "it is missing"))?;
+        let first: u64 = row.get(0)?;
+        if next.is_some_and(|next| next != first) || first > from.max(place) {
+            return Err(corrupt(stream, place, "it is missing"));
+        }
+        let stored = (row.get(1)?, row.get(2)?, row.get(3)?);
+        let found = decode(&view, (tenant, stream), first, stored)?;
+        let after = first + found.len() as u64;
+        if after <= place {
+            return Err(corrupt(stream, place, "it is missing"));
+        }
+        next = Some(after);
+        events.extend(found.into_iter().filter(|event| (from..=end).contains(&event.seq)));
+    }
 }
 
-fn event(
+/// Why a row cannot be unpacked.
+enum Fault {
+    Row(String),
+    Store(Error),
+}
+
+impl From<&'static str> for Fault {
+    fn from(what: &'static str) -> Self {
+        Self::Row(what.to_owned())
+    }
+}
+
+/// What rows refer to.
+struct Tables<'a> {
+    connection: &'a Connection,
+    tenant: &'a TenantId,
+}
+
+impl Elsewhere for Tables<'_> {
+    type Error = Fault;
+
+    fn blob(&self, digest: &[u8]) -> Result<String, Fault> {
+        match blob::get(self.connection, self.tenant, digest) {
+            Ok(Some(bytes)) => String::from_utf8(bytes).map_err(|_| BROKEN.into()),
+            Ok(None) => Err("its blob is missing".into()),
+            Err(Error::CorruptBlob) => Err("its blob is not what it was".into()),
+            Err(error) => Err(Fault::Store(error)),
+        }
+    }
+
+    fn digest(&self, number: u64) -> Result<[u8; 32], Fault> {
+        let found = dictionary::get(self.connection, number).map_err(Fault::Store)?;
+        found.ok_or_else(|| "a digest that it names is missing or damaged".into())
+    }
+}
+
+fn decode(
     connection: &Connection,
-    row: &Row<'_>,
-    tenant: &TenantId,
-    stream: &Stream,
-    seq: u64,
-) -> Result<Event, Error> {
-    if row.get::<_, u64>(0)? != seq {
-        return Err(corrupt(stream, seq, "it is missing"));
+    (tenant, stream): (&TenantId, &Stream),
+    first: u64,
+    (sum, events, size): (Vec<u8>, Vec<u8>, Option<u64>),
+) -> Result<Vec<Event>, Error> {
+    let bytes = unsqueeze(events, size).ok_or_else(|| corrupt(stream, first, BROKEN))?;
+    if checksum(tenant, stream, first, &Digest::of(&bytes)).as_slice() != sum {
+        return Err(corrupt(stream, first, "its checksum does not fit"));
     }
-    let format: u32 = row.get(1)?;
+    let fault = |fault, seq| match fault {
+        Fault::Row(what) => corrupt(stream, seq, &what),
+        Fault::Store(error) => error,
+    };
+    let mut unpacker = Unpacker::new(&bytes, Tables { connection, tenant });
+    let head = unpacker.next().map_err(|error| fault(error, first))?;
+    let (format, user, start, each): Head<UserId> =
+        serde_json::from_str(&head).map_err(|error| corrupt(stream, first, &error.to_string()))?;
     if format > FORMAT {
-        return Err(corrupt(
-            stream,
+        let what = format!("it is of format {format}, which this version does not read");
+        return Err(corrupt(stream, first, &what));
+    }
+    let mut found = vec![];
+    for (seq, (since, cause, trace)) in (first..).zip(each) {
+        let text = unpacker.next().map_err(|error| fault(error, seq))?;
+        found.push(Event {
+            format,
+            tenant: tenant.clone(),
+            user: user.clone(),
+            stream: stream.clone(),
             seq,
-            &format!("it is of format {format}, which this version does not read"),
-        ));
+            at: Timestamp(start.wrapping_add_signed(since)),
+            body: body(&text).map_err(|error| corrupt(stream, seq, &error.to_string()))?,
+            cause,
+            trace,
+        });
     }
-    let body: String = match (row.get::<_, Option<String>>(4)?, row.get::<_, Option<Vec<u8>>>(5)?) {
-        (Some(body), None) => body,
-        (None, Some(digest)) => match blob::get(connection, tenant, &digest) {
-            Ok(Some(bytes)) => String::from_utf8(bytes)
-                .map_err(|error| corrupt(stream, seq, &error.to_string()))?,
-            Ok(None) => return Err(corrupt(stream, seq, "its blob is missing")),
-            Err(Error::CorruptBlob) => {
-                return Err(corrupt(stream, seq, "its blob is not what it was"));
-            }
-            Err(error) => return Err(error),
-        },
-        _ => return Err(corrupt(stream, seq, "it has no body")),
-    };
-    let user: UserId = row
-        .get::<_, String>(2)?
-        .parse()
-        .map_err(|error| corrupt(stream, seq, &format!("{error}")))?;
-    let digest = Digest::of(body.as_bytes());
-    let body: Body =
-        serde_json::from_str(&body).map_err(|error| corrupt(stream, seq, &error.to_string()))?;
-    let event = Event {
-        format,
-        tenant: tenant.clone(),
-        user,
-        stream: stream.clone(),
-        seq,
-        at: Timestamp(row.get(3)?),
-        body,
-        cause: row.get(6)?,
-        trace: row.get(7)?,
-    };
-    if checksum(&event, &digest).as_bytes().as_slice() != row.get_ref(8)?.as_blob().unwrap_or(&[]) {
-        return Err(corrupt(stream, seq, "its checksum does not fit"));
+    if !unpacker.is_done() || found.is_empty() {
+        return Err(corrupt(stream, first, BROKEN));
     }
-    Ok(event)
+    Ok(found)
 }
 
-fn corrupt(stream: &Stream, seq: u64, what: &str) -> Error {
+/// What a tool returned may lie as deep as a reader of JSON allows, and lies deeper in its event.
+pub(crate) fn body(text: &str) -> Result<Body, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.disable_recursion_limit();
+    serde::Deserialize::deserialize(&mut deserializer)
+}
+
+pub(crate) fn corrupt(stream: &Stream, seq: u64, what: &str) -> Error {
     Error::Corrupt { stream: stream.clone(), seq, what: what.to_owned() }
 }

@@ -19,7 +19,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode::NotADatabase, OpenFlags, config::DbConfig};
 
-use crate::Error;
+use crate::{Error, migrate::migrate};
 
 /// The version of the tables that this code writes. A store of a newer one is refused.
 pub const STORE_FORMAT: u32 = 3;
@@ -33,30 +33,16 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Each key begins with the tenant: no query can reach over to another.
 const TABLES: &str = "
-    CREATE TABLE stream (
-        tenant TEXT NOT NULL, stream TEXT NOT NULL,
-        seq INTEGER NOT NULL, fence INTEGER NOT NULL, worker TEXT,
-        PRIMARY KEY (tenant, stream)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE event (
-        tenant TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL,
-        format INTEGER NOT NULL, user TEXT NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
-        body TEXT, blob BLOB, cause INTEGER, trace TEXT, checksum BLOB NOT NULL,
-        PRIMARY KEY (tenant, stream, seq),
-        FOREIGN KEY (tenant, stream) REFERENCES stream (tenant, stream),
-        FOREIGN KEY (tenant, blob) REFERENCES blob (tenant, digest)
-    ) STRICT, WITHOUT ROWID;
     CREATE TABLE blob (
-        tenant TEXT NOT NULL, digest BLOB NOT NULL, bytes BLOB NOT NULL,
+        tenant TEXT NOT NULL, digest BLOB NOT NULL, bytes BLOB NOT NULL, size INTEGER,
         PRIMARY KEY (tenant, digest)
     ) STRICT;
     CREATE TABLE session (
         tenant TEXT NOT NULL, id TEXT NOT NULL, user TEXT NOT NULL, agent TEXT NOT NULL,
         created INTEGER NOT NULL, last INTEGER NOT NULL, status TEXT, title TEXT,
-        open TEXT, waits TEXT, wake INTEGER,
+        open TEXT, waits TEXT, wake INTEGER, recent INTEGER NOT NULL,
         PRIMARY KEY (tenant, id)
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX session_by_last ON session (tenant, last);
     CREATE TABLE inbox (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         tenant TEXT NOT NULL, session TEXT NOT NULL, at INTEGER NOT NULL, command TEXT NOT NULL,
@@ -78,21 +64,26 @@ const TABLES: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// From format 1, which counted the bytes of each bucket and nothing else.
-const TO_FORMAT_2: &str = "
-    ALTER TABLE bucket ADD COLUMN keys INTEGER NOT NULL DEFAULT 0;
-    UPDATE bucket SET keys = (
-        SELECT count(*) FROM memory WHERE memory.tenant = bucket.tenant
-        AND memory.scope = bucket.scope AND memory.owner = bucket.owner
-    );
-    CREATE TABLE memory_total (
-        tenant TEXT NOT NULL PRIMARY KEY, bytes INTEGER NOT NULL
+/// New in format 3. A list has a short key; its events are rows of several, at the end of one table.
+pub(crate) const NEW_IN_3: &str = "
+    CREATE TABLE stream (
+        id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, stream TEXT NOT NULL,
+        seq INTEGER NOT NULL, fence INTEGER NOT NULL, worker TEXT, damaged INTEGER,
+        UNIQUE (tenant, stream)
+    ) STRICT;
+    CREATE TABLE journal (
+        id INTEGER PRIMARY KEY, list INTEGER NOT NULL, first INTEGER NOT NULL,
+        checksum BLOB NOT NULL, events BLOB NOT NULL, size INTEGER
+    ) STRICT;
+    CREATE UNIQUE INDEX journal_place ON journal (list, first);
+    CREATE TABLE digest (
+        id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, checksum BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE quarantine (
+        tenant TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL, what TEXT NOT NULL,
+        PRIMARY KEY (tenant, stream)
     ) STRICT, WITHOUT ROWID;
-    INSERT INTO memory_total (tenant, bytes) SELECT tenant, sum(bytes) FROM bucket GROUP BY tenant;
-";
-
-/// New in format 3, but for the journal: what runs wait for, budgets, and keys of commands.
-const NEW_IN_3: &str = "
+    CREATE INDEX session_recent ON session (tenant, recent);
     CREATE INDEX session_open ON session (tenant, id) WHERE open IS NOT NULL;
     CREATE INDEX session_waits ON session (tenant, waits) WHERE waits IS NOT NULL;
     CREATE INDEX session_wake ON session (wake) WHERE wake IS NOT NULL;
@@ -134,21 +125,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
 fn upgrade(connection: &Connection) -> Result<(), Error> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found < 2 {
-        connection.execute_batch(TO_FORMAT_2)?;
-    }
-    if found < 3 {
-        connection.execute_batch(
-            "ALTER TABLE session ADD COLUMN open TEXT; ALTER TABLE session ADD COLUMN waits TEXT;
-             ALTER TABLE session ADD COLUMN wake INTEGER;",
-        )?;
-        connection.execute_batch(NEW_IN_3)?;
-        // The earlier format knew no run behind another, and only one thing to wait for.
-        connection.execute_batch(
-            "UPDATE session SET open = '1:' || iif(status = 'waiting', 'reconcile', status)
-             WHERE status IN ('queued', 'running', 'waiting');",
-        )?;
-    }
+    migrate(connection, found)?;
     connection.execute_batch(&format!("PRAGMA user_version = {STORE_FORMAT}; COMMIT"))?;
     // An earlier version looks at the header in the file itself, and must find this one there.
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;

@@ -11,6 +11,10 @@ use crate::{
 /// How much of the first input names a session in a list: a line.
 const TITLE_CHARS_MAX: usize = 80;
 
+/// How many milliseconds sessions in a list are told apart by its index: the row of a session that
+/// works changes with each step, its place in the index once a minute.
+const RECENT_MS: u64 = 60_000;
+
 /// How many candidates an ambiguous prefix shows.
 const AMBIGUOUS_MAX: usize = 8;
 
@@ -96,11 +100,11 @@ pub(crate) fn follow(
     }
     let key = (last.tenant.as_str(), id.as_str());
     let row = connection
-        .prepare_cached("SELECT open, status FROM session WHERE tenant = ?1 AND id = ?2")?
-        .query_row(key, |row| Ok((row.get::<_, Option<String>>(0)?, row.get(1)?)))
+        .prepare_cached("SELECT open, status, recent FROM session WHERE tenant = ?1 AND id = ?2")?
+        .query_row(key, |row| Ok((row.get::<_, Option<String>>(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     // Events of a session that was never created are kept; it is in no list.
-    let Some((open, status)) = row else { return Ok(()) };
+    let Some((open, status, listed)) = row else { return Ok(()) };
     let before = Runs::parse(open.as_deref(), status).ok_or_else(|| Error::Corrupt {
         stream: last.stream.clone(),
         seq: last.seq,
@@ -108,7 +112,8 @@ pub(crate) fn follow(
     })?;
     let mut runs = before.clone();
     events.iter().for_each(|event| runs.follow(&event.body));
-    if runs == before {
+    let recent: u64 = last.at.0 / RECENT_MS;
+    if runs == before && recent <= listed {
         connection
             .prepare_cached(
                 "UPDATE session SET last = max(last, ?3), title = coalesce(title, ?4)
@@ -119,7 +124,7 @@ pub(crate) fn follow(
         connection
             .prepare_cached(
                 "UPDATE session SET last = max(last, ?3), title = coalesce(title, ?4), status = ?5,
-                 open = ?6, waits = ?7, wake = iif(?6 IS NULL, NULL, wake)
+                 open = ?6, waits = ?7, recent = max(recent, ?8), wake = iif(?6 IS NULL, NULL, wake)
                  WHERE tenant = ?1 AND id = ?2",
             )?
             .execute((
@@ -130,6 +135,7 @@ pub(crate) fn follow(
                 runs.status(),
                 runs.open(),
                 runs.waits().map(Wait::as_str),
+                recent,
             ))?;
     }
     Ok(())
@@ -143,8 +149,8 @@ fn create(
 ) -> Result<(), Error> {
     connection
         .prepare_cached(
-            "INSERT INTO session (tenant, id, user, agent, created, last)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT DO NOTHING",
+            "INSERT INTO session (tenant, id, user, agent, created, last, recent)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) ON CONFLICT DO NOTHING",
         )?
         .execute((
             event.tenant.as_str(),
@@ -152,6 +158,7 @@ fn create(
             event.user.as_str(),
             agent.as_str(),
             event.at.0,
+            event.at.0 / RECENT_MS,
         ))?;
     Ok(())
 }
@@ -176,7 +183,7 @@ pub(crate) fn list(
 ) -> Result<Vec<SessionSummary>, Error> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM session WHERE tenant = ?1 AND (?2 IS NULL OR user = ?2)
-         ORDER BY last DESC, id LIMIT ?3"
+         ORDER BY recent DESC, last DESC, id LIMIT ?3"
     ))?;
     let rows = statement.query_map((tenant.as_str(), user.map(UserId::as_str), limit), summary)?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -289,7 +296,7 @@ pub(crate) fn next_wake(connection: &Connection) -> Result<Option<Timestamp>, Er
     Ok(next.map(Timestamp))
 }
 
-fn parsed<T>(row: &Row<'_>, column: usize) -> Result<T, rusqlite::Error>
+pub(crate) fn parsed<T>(row: &Row<'_>, column: usize) -> Result<T, rusqlite::Error>
 where
     T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {

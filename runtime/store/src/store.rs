@@ -3,7 +3,7 @@
 use std::{
     fmt,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use ringfence_event::{Digest, Event, Limit, SessionId, Stream, TenantId, Timestamp, UserId, Wait};
@@ -11,8 +11,10 @@ use rusqlite::Connection;
 
 use crate::{
     Batch, BucketId, BudgetState, Committed, Error, Fence, InboxId, Inboxed, KeyPage, MemoryUsed,
-    OpenSession, Resolved, SessionSummary, append, blob, budget, inbox, journal, memory, open,
-    session, writer::Writer,
+    OpenSession, Quarantined, Resolved, SessionSummary, append, blob, budget,
+    dictionary::{self, Dictionary},
+    inbox, journal, memory, open, quarantine, session,
+    writer::Writer,
 };
 
 /// Everything durable, in one file. Writes go through one thread and are answered when they are
@@ -20,6 +22,7 @@ use crate::{
 /// thread.
 pub struct Store {
     reader: Mutex<Connection>,
+    dictionary: Arc<Dictionary>,
     writer: Writer,
 }
 
@@ -36,17 +39,21 @@ impl Store {
     /// # Errors
     /// When it cannot be opened, is no store, or is a later version's; then it was not touched.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let reader = Mutex::new(open::open(path)?);
+        let reader = open::open(path)?;
+        let dictionary = Arc::new(Dictionary::load(&reader)?);
         let writer = Writer::start(path.to_owned())?;
-        Ok(Self { reader, writer })
+        Ok(Self { reader: Mutex::new(reader), dictionary, writer })
     }
 
     /// Stores all of a batch or nothing. Answers when it is durable. Dropping the future does not
     /// take the batch back.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when another writer was first; otherwise when it cannot be stored.
+    /// [`Error::Conflict`] when another writer was first, [`Error::BudgetSpent`] and
+    /// [`Error::MemoryFull`] when something does not fit, [`Error::Quarantined`] when a list is damaged;
+    /// otherwise when it cannot be stored.
     pub async fn commit(&self, batch: Batch) -> Result<Committed, Error> {
+        let batch = self.encode(batch)?;
         self.write(move |connection| append::batch(connection, batch)).await
     }
 
@@ -55,6 +62,7 @@ impl Store {
     /// # Errors
     /// As for [`commit`](Self::commit).
     pub fn commit_blocking(&self, batch: Batch) -> Result<Committed, Error> {
+        let batch = self.encode(batch)?;
         let done = self.writer.submit(None, move |connection| append::batch(connection, batch));
         done.blocking_recv().unwrap_or(Err(Error::Stopped))
     }
@@ -63,7 +71,8 @@ impl Store {
     /// already. What becomes of it is told by [`flush`](Self::flush).
     pub async fn commit_later(&self, batch: Batch) {
         let room = self.writer.room().await;
-        self.writer.submit_later(room, move |connection| append::batch(connection, batch));
+        let batch = self.encode(batch);
+        self.writer.submit_later(room, move |connection| append::batch(connection, batch?));
     }
 
     /// Waits until everything handed over before is durable.
@@ -78,7 +87,7 @@ impl Store {
     /// Claims a session for a worker, to append under. Every earlier claim is stale from then on.
     ///
     /// # Errors
-    /// When it cannot be stored.
+    /// [`Error::Quarantined`] when it is damaged; otherwise when it cannot be stored.
     pub async fn claim(
         &self,
         tenant: &TenantId,
@@ -125,7 +134,8 @@ impl Store {
     /// is not there, or is another tenant's, is empty.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] with the place of the first event that is missing or damaged.
+    /// [`Error::Corrupt`] with the place of the first event that is missing or damaged. The list is
+    /// quarantined then: what stands before that place can be read, nothing is added any more.
     pub fn read(
         &self,
         tenant: &TenantId,
@@ -133,7 +143,22 @@ impl Store {
         from_seq: u64,
         limit: u32,
     ) -> Result<Vec<Event>, Error> {
-        journal::read(&self.reader(), tenant, stream, from_seq, limit)
+        let events = journal::read(&self.reader(), tenant, stream, from_seq, limit);
+        if let Err(Error::Corrupt { stream, seq, what }) = &events {
+            let (tenant, stream, seq, what) = (tenant.clone(), stream.clone(), *seq, what.clone());
+            let found = Quarantined { tenant, stream, seq, what };
+            // Ahead of every claim and commit that this process asks for from now on.
+            self.writer.submit_later(None, move |connection| quarantine::put(connection, &found));
+        }
+        events
+    }
+
+    /// The lists in which damage was found, of all tenants.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn quarantined(&self) -> Result<Vec<Quarantined>, Error> {
+        quarantine::list(&self.reader())
     }
 
     /// The place of the last event of a list; 0 when it has none.
@@ -305,6 +330,24 @@ impl Store {
     /// When the database fails.
     pub fn memory_size(&self, bucket: &BucketId, key: &str) -> Result<Option<u64>, Error> {
         Ok(memory::size(&self.reader(), bucket, key)?.map(i64::unsigned_abs))
+    }
+
+    /// Encodes a batch, on this thread. What comes in it for the second time gets a number, for the
+    /// batches after this one.
+    fn encode(&self, batch: Batch) -> Result<append::Encoded, Error> {
+        let encoded = append::Encoded::new(batch, &self.dictionary)?;
+        let again = self.dictionary.again(&encoded.unknown());
+        if !again.is_empty() {
+            let dictionary = self.dictionary.clone();
+            let learn = move |connection: &Connection| dictionary::learn(connection, again);
+            self.writer.hand_over(None, learn, move |numbers| {
+                // Without numbers, rows are longer, and whoever commits hears of the failure.
+                if let Ok(numbers) = numbers {
+                    dictionary.learned(numbers);
+                }
+            });
+        }
+        Ok(encoded)
     }
 
     async fn write<T: Send + 'static>(

@@ -122,7 +122,8 @@ impl Writer {
         self.unseen.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn hand_over<T: Send + 'static>(
+    /// Hands over a job; `tell` hears of it on the writing thread, once it is durable.
+    pub(crate) fn hand_over<T: Send + 'static>(
         &self,
         room: Option<OwnedSemaphorePermit>,
         work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,

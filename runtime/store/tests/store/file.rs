@@ -97,42 +97,6 @@ fn what_is_not_for_this_version_is_not_touched() {
     check("empty", &Vec::clear, &is_none);
 }
 
-/// What the first format did not count is counted once, by whoever opens it first.
-#[test]
-fn an_earlier_format_is_brought_up_to_this_one() {
-    let home = tempfile::tempdir().unwrap();
-    let path = home.path().join("ringfence.db");
-    drop(Store::open(&path).unwrap());
-    let old = rusqlite::Connection::open(&path).unwrap();
-    old.execute_batch(
-        "DROP INDEX session_open; DROP INDEX session_waits; DROP INDEX session_wake;
-         ALTER TABLE session DROP COLUMN open; ALTER TABLE session DROP COLUMN waits;
-         ALTER TABLE session DROP COLUMN wake;
-         DROP TABLE inbox_key; DROP TABLE budget; DROP TABLE reservation;
-         DROP TABLE memory_total; ALTER TABLE bucket DROP COLUMN keys;
-         INSERT INTO memory VALUES ('a', 'user', 'ann', 'k', x'0102'), ('a', 'user', 'ann', 'l', x''),
-             ('a', 'user', 'bob', 'k', x'01'), ('b', 'user', 'ann', 'k', x'');
-         INSERT INTO bucket VALUES ('a', 'user', 'ann', 4), ('a', 'user', 'bob', 2), ('b', 'user', 'ann', 1);
-         PRAGMA user_version = 1; PRAGMA wal_checkpoint(TRUNCATE);",
-    )
-    .unwrap();
-    drop(old);
-    assert_eq!(fs::read(&path).unwrap()[63], 1);
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| Store::open(&path).unwrap());
-        }
-    });
-    assert_eq!(fs::read(&path).unwrap()[63], STORE_FORMAT as u8, "an earlier version sees it");
-    let store = Store::open(&path).unwrap();
-    for (of, owner, held) in
-        [("a", "ann", [4, 2, 6]), ("a", "bob", [2, 1, 6]), ("b", "ann", [1, 1, 1])]
-    {
-        let used = store.memory_used(&kit::bucket(of, owner)).unwrap();
-        assert_eq!([used.bytes, used.keys, used.tenant_bytes], held, "{of} {owner}");
-    }
-}
-
 #[test]
 fn a_newer_format_is_seen_before_it_reached_the_file() {
     let home = tempfile::tempdir().unwrap();
@@ -153,10 +117,11 @@ fn damage_is_named_and_nothing_is_left_out() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("ringfence.db");
         let store = Store::open(&path).unwrap();
-        let bodies = vec![created(), said("short"), said(&long), said("last")];
-        store.commit_blocking(batch(append(&TenantId::local(), &id(1), bodies))).unwrap();
+        for body in [created(), said("short"), said(&long), said("last")] {
+            store.commit_blocking(batch(append(&TenantId::local(), &id(1), vec![body]))).unwrap();
+        }
         let other = rusqlite::Connection::open(&path).unwrap();
-        other.execute_batch(&format!("PRAGMA foreign_keys = OFF; {sql}")).unwrap();
+        other.execute_batch(sql).unwrap();
         let stream = Stream::Session(id(1));
         match store.read(&TenantId::local(), &stream, 1, 10) {
             Err(Error::Corrupt { stream: found, seq: place, .. }) => {
@@ -165,13 +130,56 @@ fn damage_is_named_and_nothing_is_left_out() {
             other => panic!("{sql}: {other:?}"),
         }
     };
-    check("UPDATE event SET body = replace(body, 'short', 'shorn') WHERE seq = 2", 2);
-    check("UPDATE event SET body = substr(body, 2) WHERE seq = 2", 2);
-    check("UPDATE event SET at = at + 1 WHERE seq = 4", 4);
-    check("UPDATE event SET user = 'eve' WHERE seq = 1", 1);
-    check("UPDATE event SET format = 99 WHERE seq = 2", 2);
-    check("DELETE FROM event WHERE seq = 2", 2);
-    check("DELETE FROM event WHERE seq = 4", 4);
+    check(
+        "UPDATE journal SET events = CAST(replace(events, 'short', 'shorn') AS BLOB) WHERE id = 2",
+        2,
+    );
+    check("UPDATE journal SET events = CAST(substr(events, 2) AS BLOB) WHERE id = 2", 2);
+    check("UPDATE journal SET events = x'' WHERE id = 2", 2);
+    check("UPDATE journal SET checksum = x'00' WHERE id = 1", 1);
+    check("UPDATE journal SET size = 7 WHERE id = 4", 4);
+    check("UPDATE journal SET first = first + 10 WHERE id = 2", 2);
+    check("UPDATE journal SET events = (SELECT events FROM journal WHERE id = 2) WHERE id = 4", 4);
+    check("DELETE FROM journal WHERE id = 1", 1);
+    check("DELETE FROM journal WHERE id = 2", 2);
+    check("DELETE FROM journal WHERE id = 4", 4);
     check("DELETE FROM blob", 3);
     check("UPDATE blob SET bytes = x'00'", 3);
+    check("UPDATE blob SET size = NULL", 3);
+}
+
+/// What is damaged is named, in this process and the next, and keeps nobody else.
+#[tokio::test]
+async fn a_damaged_session_is_quarantined_and_others_go_on() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("ringfence.db");
+    let (local, stream) = (TenantId::local(), Stream::Session(id(1)));
+    let is_quarantined = |error: Error| match error {
+        Error::Quarantined { stream: found, seq } => (found, seq) == (stream.clone(), 2),
+        _ => false,
+    };
+    {
+        let store = Store::open(&path).unwrap();
+        for (n, body) in [(1, created()), (1, said("short")), (1, said("last")), (2, created())] {
+            store.commit(batch(append(&local, &id(n), vec![body]))).await.unwrap();
+        }
+        store.claim(&local, &id(1), "one").await.unwrap();
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.execute_batch("UPDATE journal SET checksum = x'00' WHERE id = 2").unwrap();
+        assert_eq!(store.quarantined().unwrap(), []);
+        assert!(store.read(&local, &stream, 1, 10).is_err());
+        assert!(is_quarantined(store.claim(&local, &id(1), "two").await.unwrap_err()));
+    }
+    let store = Store::open(&path).unwrap();
+    let found = store.quarantined().unwrap();
+    assert_eq!((&found[0].tenant, &found[0].stream, found[0].seq), (&local, &stream, 2));
+    assert_eq!(found[0].what, "its checksum does not fit");
+    assert!(is_quarantined(store.claim(&local, &id(1), "two").await.unwrap_err()));
+    let append_to = |n| store.commit(batch(append(&local, &id(n), vec![said("x")])));
+    assert!(is_quarantined(append_to(1).await.unwrap_err()));
+    assert_eq!(seqs(&store.read(&local, &stream, 1, 1).unwrap()), [1]);
+    assert_eq!(seqs(&store.read(&local, &stream, 3, 9).unwrap()), [3]);
+    store.claim(&local, &id(2), "two").await.unwrap();
+    assert!(matches!(append_to(2).await, Err(Error::Conflict(_))), "its fence is checked as ever");
+    store.commit(batch(append(&local, &id(3), vec![created()]))).await.unwrap();
 }

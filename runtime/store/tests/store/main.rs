@@ -1,4 +1,5 @@
-//! What holds on every store (`kit`), what holds on this one (`file`), and what is left of it when
+//! What holds on every store (`kit`), what holds on this one (`file`), how stores of earlier
+//! formats are read (`upgrade`), what a run takes (`size`), and what is left of it when
 //! its process is killed (`crash`).
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
@@ -6,3 +7,6 @@
 mod crash;
 mod file;
 mod kit;
+mod sample;
+mod size;
+mod upgrade;
