@@ -9,4 +9,5 @@ mod loopback;
 mod memory;
 mod recovery;
 mod supply;
+mod waiting;
 mod world;
