@@ -19,7 +19,7 @@ use std::{io, path::Path, sync::Arc};
 
 use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt, SystemTimeSpec};
 use cap_std::fs::{Dir, Metadata, MetadataExt as _, OpenOptions, OpenOptionsExt};
-use ringfence_event::{Access, RootName};
+use ringfence_event::{Access, Asked, Denial, RootName};
 use ringfence_policy::{Full, Permit};
 use rustix::{fs::OFlags, io::Errno};
 
@@ -35,7 +35,7 @@ use self::{
     identity::Id,
     kept::is_operators,
     locate::{Spot, locate},
-    node::OpenFile,
+    node::{OpenFile, SHOWN},
     quota::{Budget, Counting},
 };
 use crate::{DenialLog, Meter, cost, meter::LimitReached};
@@ -347,6 +347,9 @@ impl Files {
     /// Moves within a root.
     pub fn rename(&self, from: &Node, old: &str, to: &Node, new: &str) -> FsResult<()> {
         let (from, to) = self.two_ends(from, old, to, new)?;
+        // What lies in a folder has another path when it was moved.
+        self.allowed(self.permit.check_move(&from.path_of(old), Access::Write))?;
+        self.allowed(self.permit.check_move(&to.path_of(new), Access::Write))?;
         let (old_spot, new_spot) = (self.changed(from, old)?, self.changed(to, new)?);
         let mut counting = from.root().budget().map(Budget::lock);
         // What stands in its place goes, unless both are one file: then nothing happens.
@@ -395,7 +398,11 @@ impl Files {
         self.meter.charge(cost::PATH_CALL)?;
         match at {
             Node::Top => Ok(Entries::of_roots(self.roots.iter().map(|root| root.name()))),
-            Node::Dir(dir) => Entries::of_dir(dir, self.meter.clone()),
+            Node::Dir(dir) => {
+                // A root was opened without being asked for.
+                self.check_rules(dir, ".", Access::Read)?;
+                Entries::of_dir(dir, self.meter.clone())
+            }
             Node::File(_) => Err(FsError::NotDirectory),
         }
     }
@@ -516,7 +523,10 @@ impl Files {
     /// The directory handle behind `at`, if its root is open this far.
     fn dir<'a>(&self, at: &'a Node, path: &str, access: Access) -> FsResult<&'a DirNode> {
         match at {
-            Node::Dir(dir) if dir.root().access() >= access => Ok(dir),
+            Node::Dir(dir) if dir.root().access() >= access => {
+                self.check_rules(dir, path, access)?;
+                Ok(dir)
+            }
             Node::Dir(dir) => {
                 self.denials.record(self.permit.deny_file(&dir.path_of(path), access));
                 Err(FsError::ReadOnly)
@@ -534,6 +544,40 @@ impl Files {
                 Err(FsError::Denied)
             }
         }
+    }
+
+    /// Checks a path against the rules that ask a person first, in a call to which nobody said yes.
+    /// A link may lead to what such a rule names, so in a root that has any of it none is followed.
+    fn check_rules(&self, dir: &DirNode, path: &str, access: Access) -> FsResult<()> {
+        if !self.permit.shuts_paths() {
+            return Ok(());
+        }
+        let asked = dir.path_of(path);
+        self.allowed(self.permit.check_path(&asked, access))?;
+        let Err(denial) = self.permit.check_move(&format!("/{}", dir.root().name()), access) else {
+            return Ok(());
+        };
+        // A path that was cut for showing says no more where it leads.
+        if asked.len() >= SHOWN {
+            let asked = Asked::File { path: asked, access };
+            return self.allowed(Err(Denial { asked, ..denial }));
+        }
+        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+        for part in ends.map(|end| &path[..end]).filter(|part| !part.is_empty()) {
+            self.meter.charge(cost::PATH_CALL)?;
+            if dir.dir().symlink_metadata(part).is_ok_and(|found| found.is_symlink()) {
+                let asked = Asked::File { path: asked, access };
+                return self.allowed(Err(Denial { asked, ..denial }));
+            }
+        }
+        Ok(())
+    }
+
+    fn allowed(&self, checked: Result<(), Denial>) -> FsResult<()> {
+        checked.map_err(|denial| {
+            self.denials.record(denial);
+            FsError::Denied
+        })
     }
 
     /// Checks that an open file may be written: its root may have been opened for reading only.
