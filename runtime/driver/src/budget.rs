@@ -57,6 +57,24 @@ impl Ledger {
         Ok(None)
     }
 
+    /// Whether more calls were proposed than there may be: a proposal is counted when it is made, so
+    /// nothing of it is reserved.
+    pub(crate) fn has_too_many_calls(
+        &self,
+        store: &Store,
+        totals: &Totals,
+        now: Timestamp,
+    ) -> Result<Option<Stopped>, Error> {
+        let new = totals.calls.saturating_sub(self.settled.calls);
+        for entry in self.entries.iter().filter(|entry| entry.limit == Limit::Calls) {
+            let spent = self.state(store, entry, now)?.spent.saturating_add(new);
+            if spent > entry.of {
+                return Ok(Some(stopped(entry, now, spent)));
+            }
+        }
+        Ok(None)
+    }
+
     /// What nobody has spent or reserved of a limit; [`u64::MAX`] where there is no budget of it.
     pub(crate) fn left(&self, store: &Store, limit: Limit, now: Timestamp) -> Result<u64, Error> {
         let mut left = u64::MAX;

@@ -363,8 +363,14 @@ impl<'a> Driver<'a> {
         yes: &Yes,
     ) -> Result<bool, Error> {
         let session = self.session().id().clone();
-        // A call reserves the least of its own limit and what each level above has left.
+        let totals = self.session().totals();
         let (ledger, store, now) = self.journal.ledger();
+        if let Some(Stopped { limit, spent, .. }) =
+            ledger.has_too_many_calls(store, &totals, now)?
+        {
+            return self.late(Command::Spent { limit, spent }).map(|()| true);
+        }
+        // A call reserves the least of its own limit and what each level above has left.
         let fuel = match ledger.left(store, Limit::Fuel, now)? {
             // Told as spent when it is reserved, with at least what nothing can run on.
             0 => fuel.min(1),
@@ -379,8 +385,7 @@ impl<'a> Driver<'a> {
                 return self.over(call, Outcome::HostError { message }).map(|()| true);
             }
             Ok((installed, permit)) => {
-                let amounts =
-                    Amounts::from([(Limit::Calls, 1), (Limit::Fuel, permit.limits().fuel)]);
+                let amounts = Amounts::from([(Limit::Fuel, permit.limits().fuel)]);
                 if self.reserve(call.as_str(), amounts).await? {
                     return Ok(true);
                 }

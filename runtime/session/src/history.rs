@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 
-use ringfence_event::{Limit, Message, ModelRequest, Parameters, ProposedCall, StepId};
+use ringfence_event::{Limit, Message, ModelRequest, Parameters, ProposedCall, RunId, StepId};
 
 use crate::{
-    Call, Definition, ModelChoice, Run, RunStatus, Session, Step, budget, compact::estimate,
-    result_text,
+    Call, Definition, ModelChoice, RunStatus, Session, Step, budget, compact::estimate, result_text,
 };
 
 /// Which part of the conversation.
@@ -16,6 +15,22 @@ pub(crate) enum Part {
     All,
     /// Up to the end of this step.
     Through(StepId),
+}
+
+impl Part {
+    fn has_run(self, run: RunId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Through(through) => run <= through.run,
+        }
+    }
+
+    fn has(self, step: StepId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Through(through) => step <= through,
+        }
+    }
 }
 
 impl Session {
@@ -90,33 +105,17 @@ impl Session {
         let mut messages = vec![];
         let mut ids = CallIds::default();
         let (done, summary) = self.summary().unzip();
-        let current = self.run().map(Run::id);
         messages.extend(summary);
         for run in self.runs() {
-            let last = StepId { run: run.id(), step: u32::MAX };
-            let is_told = done.is_some_and(|done| run.id() < done.run || last <= done);
-            let is_wanted = match part {
-                Part::All => true,
-                Part::Through(through) => run.id() <= through.run,
-            };
-            // What the run under way was asked is never told in short only.
-            let is_task = matches!(part, Part::All) && current == Some(run.id());
-            let was_told = done.is_some_and(|done| run.id() == done.run);
-            if !is_wanted || is_told || run.status() == RunStatus::Queued {
+            let is_told = done.is_some_and(|done| run.id() < done.run);
+            if is_told || !part.has_run(run.id()) || run.status() == RunStatus::Queued {
                 continue;
             }
-            if !was_told || is_task {
-                messages.push(Message::User { text: run.input().to_owned() });
-            }
-            for step in run.steps() {
-                let told = done.is_some_and(|done| step.id() <= done);
-                let wanted = match part {
-                    Part::All => true,
-                    Part::Through(through) => step.id() <= through,
-                };
-                if wanted && !told {
-                    push_step(&mut messages, &mut ids, step);
-                }
+            // Also where a part of the run is told in short: what follows is an answer to it.
+            messages.push(Message::User { text: run.input().to_owned() });
+            let steps = run.steps().iter().filter(|step| done.is_none_or(|done| step.id() > done));
+            for step in steps.filter(|step| part.has(step.id())) {
+                push_step(&mut messages, &mut ids, step);
             }
         }
         messages

@@ -395,7 +395,7 @@ async fn a_long_conversation_is_told_in_short() {
          text = \"Stopped.\" }}\n[[turn]]\nreply = {reply}\n"
     ));
     let rules =
-        "[tools]\nfiles = \"*\"\n[limits]\nsteps = 8\n[compaction]\nabove = \"200\"\nkeep = 2\n";
+        "[tools]\nfiles = \"*\"\n[limits]\nsteps = 8\n[compaction]\nabove = 100\nkeep = 2\n";
     let agent = agent(&world, rules);
     let (runtime, _) = runtime(&world);
     let mut compacted = 0;
@@ -412,4 +412,28 @@ async fn a_long_conversation_is_told_in_short() {
     // What the run is about is still said, and all of it stays readable.
     assert!(messages.contains(&Message::User { text: "Read it.".into() }), "{messages:?}");
     assert_eq!(session.runs()[0].steps().len(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_is_told_as_it_changes() {
+    let world = World::new();
+    world.add(&["tools/plan"]).await;
+    world.grants("[tenant.local.tool.plan]\nmemory.session = \"write\"\n");
+    world.script(
+        "[[turn]]\nwhen = { step = 1 }\nreply = { calls = [{ function = \"plan_write\", arguments = { \
+         items = [{ title = \"read\" }, { title = \"write\" }] } }] }\n[[turn]]\nwhen = { step = 2 \
+         }\nreply = { calls = [{ function = \"plan_mark\", arguments = { item = 1, status = \"done\" } \
+         }] }\n[[turn]]\nreply = { text = \"Done.\" }\n",
+    );
+    let agent = agent(&world, "[tools]\nplan = \"*\"\n");
+    let (runtime, _) = runtime(&world);
+    let mut plans = 0;
+    let ended = run(&runtime, &agent, Input::new("Go."), |event| {
+        plans += usize::from(event.body.kind() == "plan.updated");
+    })
+    .await;
+    let session = runtime.session(&Caller::local(), &ended.session).expect("a session");
+    let plan: Vec<_> = session.plan().iter().map(|item| (&*item.title, item.status)).collect();
+    use ringfence::event::PlanStatus::{Done, Pending};
+    assert_eq!((plans, plan), (2, vec![("read", Done), ("write", Pending)]));
 }

@@ -1,33 +1,14 @@
 //! Keeps the plan of a session: what is to be done, and how far each of it is.
 
+mod plan;
+
 use ringfence_sdk::memory::{self, Bucket};
 use ringfence_sdk::prelude::*;
 
+use crate::plan::{Plan, Status};
+
 /// Where the host looks for the plan.
 const KEY: &str = "plan";
-
-/// More is a list of everything, not a plan.
-const ITEMS_MAX: usize = 64;
-
-/// A line.
-const TITLE_CHARS_MAX: usize = 200;
-
-#[derive(Clone, Copy, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-enum Status {
-    /// Not begun.
-    Pending,
-    /// Under way.
-    InProgress,
-    /// Done.
-    Done,
-}
-
-#[derive(Deserialize, Serialize)]
-struct Item {
-    title: String,
-    status: Status,
-}
 
 #[derive(Deserialize, JsonSchema)]
 struct Write {
@@ -52,21 +33,7 @@ fn pending() -> Status {
 /// again when the plan turns out to be another one.
 #[tool(effect = "idempotent")]
 fn write(args: Write) -> Result<String> {
-    if args.items.is_empty() || args.items.len() > ITEMS_MAX {
-        let message = format!("a plan has from 1 to {ITEMS_MAX} items, not {}", args.items.len());
-        return Err(Error::invalid_input(message).at("/items"));
-    }
-    let mut plan = vec![];
-    for (place, item) in args.items.into_iter().enumerate() {
-        let title = item.title.trim();
-        let fits = title.chars().count() <= TITLE_CHARS_MAX && !title.contains(['\n', '\r']);
-        if title.is_empty() || !fits {
-            let message = format!("a title is one line of 1 to {TITLE_CHARS_MAX} characters");
-            return Err(Error::invalid_input(message).at(format!("/items/{place}/title")));
-        }
-        plan.push(Item { title: title.to_owned(), status: item.status });
-    }
-    store(&plan)
+    store(&Plan::new(args.items.into_iter().map(|item| (item.title, item.status)))?)
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -82,15 +49,7 @@ struct Mark {
 #[tool(effect = "idempotent")]
 fn mark(args: Mark) -> Result<String> {
     let mut plan = load()?;
-    let count = plan.len();
-    let Some(item) = args.item.checked_sub(1).and_then(|place| plan.get_mut(place)) else {
-        let message = match count {
-            0 => "there is no plan yet: `write` one".to_owned(),
-            count => format!("the plan has {count} items"),
-        };
-        return Err(Error::invalid_input(message).at("/item"));
-    };
-    item.status = args.status;
+    plan.mark(args.item, args.status)?;
     store(&plan)
 }
 
@@ -100,38 +59,25 @@ struct Show {}
 /// Shows the plan as it is.
 #[tool(effect = "read")]
 fn show(_: Show) -> Result<String> {
-    let plan = load()?;
-    Ok(if plan.is_empty() { "there is no plan yet".to_owned() } else { shown(&plan) })
+    Ok(load()?.shown())
 }
 
 fn bucket() -> Result<Bucket> {
     Ok(memory::open("session")?)
 }
 
-fn load() -> Result<Vec<Item>> {
+fn load() -> Result<Plan> {
     match bucket()?.get(KEY)? {
-        None => Ok(vec![]),
+        None => Ok(Plan::default()),
         Some(value) => serde_json::from_slice(&value)
             .map_err(|error| Error::failed(format!("what is kept as the plan is none: {error}"))),
     }
 }
 
-fn store(plan: &[Item]) -> Result<String> {
+fn store(plan: &Plan) -> Result<String> {
     let value = serde_json::to_vec(plan).map_err(|error| Error::failed(error.to_string()))?;
     bucket()?.set(KEY, value)?;
-    Ok(shown(plan))
-}
-
-fn shown(plan: &[Item]) -> String {
-    let line = |(place, item): (usize, &Item)| {
-        let mark = match item.status {
-            Status::Pending => ' ',
-            Status::InProgress => '~',
-            Status::Done => 'x',
-        };
-        format!("{}. [{mark}] {}", place + 1, item.title)
-    };
-    plan.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
+    Ok(plan.shown())
 }
 
 ringfence_sdk::export!(write, mark, show);
