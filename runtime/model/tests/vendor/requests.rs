@@ -160,4 +160,9 @@ async fn the_path_is_put_behind_the_url() {
         let with_end = |url: &str| model(VendorProtocol::OpenAiChat, &format!("{url}{end}"));
         assert_eq!(sent_by(with_end, &hello()).await.line, line);
     }
+    // By its name, which leads to this machine.
+    let by_name =
+        |url: &str| model(VendorProtocol::OpenAiChat, &url.replace("127.0.0.1", "localhost"));
+    let request = sent_by(by_name, &hello()).await;
+    assert!(request.field("host").unwrap().starts_with("localhost:"), "{request:?}");
 }
