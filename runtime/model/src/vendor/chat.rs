@@ -37,11 +37,17 @@ pub(super) fn body(request: &ModelRequest, config: &VendorConfig, output: Option
         body["tools"] = tools.collect();
     }
     if let Some(output) = output {
-        let host = config.url.host_str().unwrap_or_default();
-        let is_own = OWN_HOSTS.iter().any(|own| host.ends_with(own));
-        body[if is_own { "max_completion_tokens" } else { "max_tokens" }] = output.into();
+        body[output_key(config.url.host_str().unwrap_or_default())] = output.into();
     }
     body
+}
+
+/// What the most tokens of a reply are called there.
+fn output_key(host: &str) -> &'static str {
+    match OWN_HOSTS.iter().any(|own| host.ends_with(own)) {
+        true => "max_completion_tokens",
+        false => "max_tokens",
+    }
 }
 
 fn message(message: WireMessage<'_>) -> Value {
@@ -178,4 +184,21 @@ fn usage(event: &Value, draft: &mut Draft) {
         cached: count("/prompt_tokens_details/cached_tokens"),
         output: count("/completion_tokens"),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openai_itself_has_another_name_for_the_most_tokens() {
+        for (host, key) in [
+            ("api.openai.com", "max_completion_tokens"),
+            ("mine.openai.azure.com", "max_completion_tokens"),
+            ("127.0.0.1", "max_tokens"),
+            ("ai.example", "max_tokens"),
+        ] {
+            assert_eq!(output_key(host), key, "{host}");
+        }
+    }
 }

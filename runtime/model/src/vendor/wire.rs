@@ -91,6 +91,7 @@ fn wire_call(call: &ProposedCall, used: &mut HashSet<String>) -> WireCall {
     let function = if function.is_empty() { "unnamed".to_owned() } else { function };
     let arguments = match serde_json::from_str::<Map<String, Value>>(&call.arguments) {
         Ok(_) => call.arguments.clone(),
+        Err(_) if call.arguments.trim().is_empty() => "{}".to_owned(),
         // It reads what it wrote, and no server has to parse it.
         Err(_) => json!({ "unreadable-arguments": call.arguments }).to_string(),
     };
