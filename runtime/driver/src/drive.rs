@@ -196,6 +196,10 @@ impl<'a> Driver<'a> {
     /// Whether there is nothing more to drive for.
     fn is_done(&self, until: &Until) -> bool {
         let session = self.session();
+        // What is being stopped is seen to its end: nobody else could say how it ended.
+        if session.run().is_some_and(|run| run.stopping().is_some()) {
+            return false;
+        }
         match until {
             Until::Run(key) => session.run_of(key).is_none_or(|run| is_over(session, run)),
             Until::Idle => session.run().is_none_or(|run| run.status().is_waiting_for_somebody()),

@@ -1,6 +1,6 @@
 //! What any process may put into a session's inbox for whoever drives it.
 
-use ringfence_event::{ApprovalScope, CallId, CallResult, Digest, RunId, UserId};
+use ringfence_event::{ApprovalScope, CallId, CallResult, Digest, RunId, Timestamp, UserId};
 use ringfence_session::{Busy, Command};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,9 @@ pub(crate) enum InboxCommand {
         queue: bool,
         /// What whoever says it calls it.
         key: String,
+        /// When nobody waits for the answer any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_after: Option<Timestamp>,
         /// The blob of the agent's definition.
         agent: Digest,
     },
@@ -91,9 +94,10 @@ impl InboxCommand {
     /// As the machine is told it.
     pub(crate) fn command(self) -> Command {
         match self {
-            Self::Input { text, queue, key, agent } => {
+            Self::Input { text, queue, key, not_after, agent } => {
                 let busy = if queue { Busy::Queue } else { Busy::Interrupt };
-                Command::Input { text, busy, key: Some(key), agent: Some(agent) }
+                let (key, agent) = (Some(key), Some(agent));
+                Command::Input { text, busy, key, not_after, agent }
             }
             Self::Cancel { run } => Command::Cancel { run: Some(run) },
             Self::Approve { call, by, scope, reason, shown } => {
@@ -123,6 +127,7 @@ mod tests {
                 text: "hello".into(),
                 queue: true,
                 key: "k".into(),
+                not_after: Some(Timestamp(7)),
                 agent: Digest::of(b"a"),
             },
             InboxCommand::Cancel { run: RunId(3) },

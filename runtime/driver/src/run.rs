@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ringfence_event::{Digest, Event, RunId, SessionId, Stream, TenantId, Wait};
+use ringfence_event::{Digest, Event, RunId, SessionId, Stream, TenantId, Timestamp, Wait};
 use ringfence_sandbox::Cancel;
 use ringfence_session::{Busy, Command, Definition, Refused, Run, RunStatus, Session, Totals};
 use ringfence_store::{BlobWrite, OpenSession};
@@ -34,6 +34,9 @@ pub struct Input {
     /// What whoever says it calls it: said again in the same session under the same key it is the
     /// same run. `None`: a key of its own.
     pub key: Option<String>,
+    /// When nobody waits for the answer any more: a run that has not begun by then, because others were
+    /// before it, ends as `limit-reached` without having begun. `None`: it waits as long as it takes.
+    pub not_after: Option<Timestamp>,
 }
 
 impl Input {
@@ -111,7 +114,8 @@ impl Runtime {
             Some(key) => key,
             None => format!("{:032x}", u128::from_be_bytes(entropy::id()?)),
         };
-        let said = Said { text: input.text, busy: input.busy, key, source: agent.stored() };
+        let (busy, not_after) = (input.busy, input.not_after);
+        let said = Said { text: input.text, busy, key, not_after, source: agent.stored() };
         match Journal::try_open(inner, caller, &id).await? {
             Some(journal) => {
                 let mut driver = Driver::new(inner, caller, agent, definition, journal);
@@ -205,6 +209,7 @@ impl Runtime {
             text: said.text.clone(),
             queue: said.busy == Busy::Queue,
             key: said.key.clone(),
+            not_after: said.not_after,
             agent: Digest::of(&said.source),
         };
         put(inner, caller, id, &command, Some(&said.key)).await?;
@@ -219,7 +224,6 @@ impl Runtime {
             }
             if let Some(journal) = Journal::try_open(inner, caller, id).await? {
                 let mut driver = Driver::new(inner, caller, agent, definition, journal);
-                driver.read_inbox()?;
                 said.record(&mut driver)?;
                 return driver.drive(Until::Run(said.key), cancel, show).await;
             }
@@ -240,6 +244,7 @@ struct Said {
     text: String,
     busy: Busy,
     key: String,
+    not_after: Option<Timestamp>,
     source: Vec<u8>,
 }
 
@@ -253,8 +258,8 @@ impl Said {
         let left = driver.session().run().map(Run::status);
         let goes_on = left.is_some_and(|status| !status.is_waiting_for_somebody());
         let busy = if goes_on && self.busy == Busy::Reject { Busy::Queue } else { self.busy };
-        let (text, key) = (self.text.clone(), Some(self.key.clone()));
-        driver.record(Command::Input { text, busy, key, agent })
+        let (text, key, not_after) = (self.text.clone(), Some(self.key.clone()), self.not_after);
+        driver.record(Command::Input { text, busy, key, not_after, agent })
     }
 }
 

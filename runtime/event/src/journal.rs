@@ -116,6 +116,9 @@ pub enum Body {
         /// What whoever said it calls it: said again under the same key it is the same.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
+        /// When nobody waits for the answer any more: a run that has not begun by then does not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_after: Option<Timestamp>,
         /// The blob of the agent's definition as it is from now on, if it is another than before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         agent: Option<Digest>,

@@ -66,6 +66,9 @@ impl<'d> Draft<'d> {
 
     fn next_of(&self, run: &Run) -> Option<Body> {
         let id = run.id();
+        if run.is_too_late(self.at) && run.stopping().is_none() {
+            return Some(Body::RunLimitReached { run: id, limit: Limit::Time, spent: None });
+        }
         if run.status() == RunStatus::Queued && run.stopping().is_none() {
             return Some(Body::RunStarted { run: id });
         }

@@ -3,7 +3,7 @@
 use ringfence_event::{
     AgentName, ApprovalScope, Body, CallId, CallResult, Denial, Digest, Failure, Hold, Intent,
     Limit, ModelFailure, ModelReply, Note, PlanItem, Question, RequestParts, RunId, Scope, Spent,
-    StepId, TokenUsage, Usage, UserId,
+    StepId, Timestamp, TokenUsage, Usage, UserId,
 };
 
 /// What is done with an input while a run is under way.
@@ -37,6 +37,8 @@ pub enum Command {
         busy: Busy,
         /// What whoever says it calls it: said again under the same key it changes nothing.
         key: Option<String>,
+        /// When nobody waits for the answer any more: a run that has not begun by then does not.
+        not_after: Option<Timestamp>,
         /// The blob of the agent's definition with which it is to run.
         agent: Option<Digest>,
     },

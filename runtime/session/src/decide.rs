@@ -64,7 +64,7 @@ impl Session {
             Command::Create { agent, agent_digest } => {
                 draft.record(Body::SessionCreated { agent, agent_digest })?;
             }
-            Command::Input { text, busy, key, agent } => {
+            Command::Input { text, busy, key, not_after, agent } => {
                 if let Some(known) = key.as_ref().and_then(|key| self.run_of(key)) {
                     return match known.input() == text {
                         true => Ok(vec![]),
@@ -73,7 +73,7 @@ impl Session {
                 }
                 let run = self.input(&mut draft, &text, busy)?;
                 let agent = agent.filter(|agent| self.source() != Some(*agent));
-                draft.record(Body::MessageAdded { run, text, key, agent })?;
+                draft.record(Body::MessageAdded { run, text, key, not_after, agent })?;
             }
             Command::ModelRequested { step, request, parts } => {
                 let model = self.model_choice(definition).name.clone();

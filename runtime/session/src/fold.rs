@@ -295,8 +295,8 @@ impl Session {
                 self.between_runs()?;
                 self.closed_at = Some(at);
             }
-            Body::MessageAdded { run, text, key, agent } => {
-                self.queue(*run, text, key.as_deref())?.seq = seq;
+            Body::MessageAdded { run, text, key, not_after, agent } => {
+                self.queue(*run, text, key.as_deref(), *not_after)?.seq = seq;
                 self.source = agent.or(self.source);
             }
             Body::RunStarted { run } => {
@@ -468,7 +468,13 @@ impl Session {
         self.run().map_or(Ok(()), |run| Err(run.illegal()))
     }
 
-    fn queue(&mut self, id: RunId, text: &str, key: Option<&str>) -> Result<&mut Run, Illegal> {
+    fn queue(
+        &mut self,
+        id: RunId,
+        text: &str,
+        key: Option<&str>,
+        not_after: Option<Timestamp>,
+    ) -> Result<&mut Run, Illegal> {
         if self.agent.is_none() {
             return Err(Illegal("the session was not created".into()));
         }
@@ -476,7 +482,7 @@ impl Session {
         if id.0 != next {
             return Err(Illegal(format!("the next run is r{next}")));
         }
-        self.runs.push(Arc::new(Run::queued(id, text, key)));
+        self.runs.push(Arc::new(Run::queued(id, text, key, not_after)));
         let run = self.runs.last_mut().map(Arc::make_mut);
         run.ok_or_else(|| Illegal("no run is under way".into()))
     }

@@ -111,6 +111,7 @@ pub struct Run {
     id: RunId,
     input: Arc<str>,
     key: Option<Arc<str>>,
+    not_after: Option<Timestamp>,
     status: RunStatus,
     stopping: Option<Ending>,
     failure: Option<String>,
@@ -135,11 +136,17 @@ pub struct Run {
 }
 
 impl Run {
-    pub(crate) fn queued(id: RunId, input: &str, key: Option<&str>) -> Self {
+    pub(crate) fn queued(
+        id: RunId,
+        input: &str,
+        key: Option<&str>,
+        not_after: Option<Timestamp>,
+    ) -> Self {
         Self {
             id,
             input: input.into(),
             key: key.map(Into::into),
+            not_after,
             status: RunStatus::Queued,
             stopping: None,
             failure: None,
@@ -172,6 +179,11 @@ impl Run {
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         self.key.as_deref()
+    }
+
+    /// Whether nobody waits for it any more, and it has not begun.
+    pub(crate) fn is_too_late(&self, now: Timestamp) -> bool {
+        self.status == RunStatus::Queued && self.not_after.is_some_and(|last| last <= now)
     }
 
     /// Where it stands.

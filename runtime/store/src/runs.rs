@@ -158,7 +158,13 @@ mod tests {
     fn the_word_is_that_of_the_run_that_goes_on() {
         let (one, two) = (RunId(1), RunId(2));
         let step = StepId { run: one, step: 1 };
-        let said = |run| Body::MessageAdded { run, text: "x".into(), key: None, agent: None };
+        let said = |run| Body::MessageAdded {
+            run,
+            text: "x".into(),
+            key: None,
+            not_after: None,
+            agent: None,
+        };
         let waits = |on| Body::RunWaiting { run: one, on, calls: vec![] };
         let call = CallId::in_step(step, 1);
         let retry = Body::RunRetryScheduled { run: one, step, attempt: 1, at: Timestamp(9) };

@@ -3,6 +3,7 @@
 
 mod cancel;
 mod demo;
+mod durability;
 mod forbidden;
 mod limits;
 mod loopback;

@@ -347,9 +347,10 @@ async fn money_ends_a_run_and_is_told_before() {
     let agent = agent(&world, "[tools]\nfiles = \"*\"\n[limits]\nusd = \"6.00\"\n");
     let (runtime, _) = runtime(&world);
     let mut warned = vec![];
-    let ended = run(&runtime, &agent, Input::new("Go."), |event| match &event.body {
-        Body::BudgetWarned { limit, spent } => warned.push((*limit, spent.of)),
-        _ => {}
+    let ended = run(&runtime, &agent, Input::new("Go."), |event| {
+        if let Body::BudgetWarned { limit, spent } = &event.body {
+            warned.push((*limit, spent.of));
+        }
     })
     .await;
     assert_eq!(ended.status, RunStatus::LimitReached(Limit::Money));

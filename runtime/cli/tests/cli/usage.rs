@@ -111,6 +111,7 @@ fn a_mistake_in_a_file_is_shown_where_it_stands() {
         "[tenant.local.tool.hello]\nfs.work = { path = \"a\", access = \"raed\" }\n",
     );
     check("ringfence.toml", "[tenant.local.budget]\nfuel = \"1G\"\n");
+    check("ringfence.toml", "[host]\npreemption = \"fuel\"\n");
     check("ringfence.toml", "[defaults.limits]\nmemory = \"64\"\n");
     check("ringfence.toml", "[tenant\n");
     check(

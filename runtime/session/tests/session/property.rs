@@ -274,6 +274,7 @@ impl Play {
                     text: "more".into(),
                     busy,
                     key: None,
+                    not_after: None,
                     agent: None,
                 }));
             }

@@ -65,7 +65,13 @@ fn situations() -> Vec<(&'static str, World)> {
         usage: Box::default(),
     };
     let held = Command::Held { call: first(), hold: hold("{}") };
-    let queue = Command::Input { text: "more".into(), busy: Busy::Queue, key: None, agent: None };
+    let queue = Command::Input {
+        text: "more".into(),
+        busy: Busy::Queue,
+        key: None,
+        not_after: None,
+        agent: None,
+    };
     let mut completed = asking();
     completed.reply(answer("done"));
     vec![
@@ -117,7 +123,7 @@ fn commands(world: &World) -> Vec<Command> {
         }
     };
     let (by, text) = (UserId::local(), || "more".to_owned());
-    let say = |busy| Command::Input { text: text(), busy, key: None, agent: None };
+    let say = |busy| Command::Input { text: text(), busy, key: None, not_after: None, agent: None };
     let spent = Spent { level: BudgetLevel::Tenant, spent: 9, of: 10, reopens: None };
     let reconcile = |result| Command::Reconcile { call: first.clone(), by: None, result };
     let all = vec![

@@ -150,7 +150,13 @@ pub(crate) fn failure(class: ModelFailureClass) -> ModelFailure {
 }
 
 pub(crate) fn input(text: &str) -> Command {
-    Command::Input { text: text.into(), busy: Busy::Reject, key: None, agent: None }
+    Command::Input {
+        text: text.into(),
+        busy: Busy::Reject,
+        key: None,
+        not_after: None,
+        agent: None,
+    }
 }
 
 pub(crate) fn call(run: u32, step: u32, place: u32) -> CallId {

@@ -23,7 +23,7 @@ pub(crate) fn created() -> Body {
 }
 
 pub(crate) fn said(text: &str) -> Body {
-    Body::MessageAdded { run: RunId(1), text: text.into(), key: None, agent: None }
+    Body::MessageAdded { run: RunId(1), text: text.into(), key: None, not_after: None, agent: None }
 }
 
 pub(crate) fn append(tenant: &TenantId, session: &SessionId, bodies: Vec<Body>) -> Append {
@@ -509,7 +509,8 @@ async fn budgets_are_held(store: &Store) {
 
 async fn what_is_open_is_found(store: &Store) {
     let (one, two) = (RunId(1), RunId(2));
-    let say = |run| Body::MessageAdded { run, text: "x".into(), key: None, agent: None };
+    let say =
+        |run| Body::MessageAdded { run, text: "x".into(), key: None, not_after: None, agent: None };
     let wait = |on| Body::RunWaiting { run: one, on, calls: vec![] };
     let begin = vec![created(), say(one), Body::RunStarted { run: one }];
     for (of, n, more) in [
