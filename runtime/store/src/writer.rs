@@ -178,18 +178,18 @@ fn ensure<'c>(
 
 /// One transaction of several jobs. An error is the whole group's.
 fn write(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<(), Error> {
-    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let say = |sql| connection.prepare_cached(sql)?.execute([]).map(|_| ());
+    say("BEGIN IMMEDIATE")?;
     for job in group {
-        connection.execute_batch("SAVEPOINT job")?;
+        say("SAVEPOINT job")?;
         match job.run(connection) {
-            Ok(()) => connection.execute_batch("RELEASE job")?,
-            Err(error) if error.is_of_batch() => {
-                connection.execute_batch("ROLLBACK TO job; RELEASE job")?;
-            }
+            Ok(()) => {}
+            Err(error) if error.is_of_batch() => say("ROLLBACK TO job")?,
             Err(error) => return Err(error),
         }
+        say("RELEASE job")?;
     }
-    connection.execute_batch("COMMIT")?;
+    say("COMMIT")?;
     Ok(())
 }
 
