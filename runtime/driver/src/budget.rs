@@ -9,7 +9,7 @@ use ringfence_policy::{BudgetEntry, TenantBudget};
 use ringfence_session::Totals;
 use ringfence_store::{Batch, BudgetChange, BudgetState, Store};
 
-use crate::Error;
+use crate::{Caller, Error, runtime::Inner};
 
 /// Of a hundred, when it is told that a budget is nearly spent.
 const WARN_PERCENT: u128 = 80;
@@ -46,8 +46,8 @@ impl Ledger {
         !self.entries.is_empty()
     }
 
-    /// Whether something new may begin: the first budget that is spent, if one is.
-    pub(crate) fn spent(&self, store: &Store, now: Timestamp) -> Result<Option<Stopped>, Error> {
+    /// The first budget that is spent, if one is.
+    fn spent(&self, store: &Store, now: Timestamp) -> Result<Option<Stopped>, Error> {
         for entry in &self.entries {
             let state = self.state(store, entry, now)?;
             if state.spent >= entry.of {
@@ -174,11 +174,22 @@ pub(crate) struct Stopped {
     pub(crate) line: u32,
 }
 
+/// Whether a tenant has anything left to begin something new with.
+pub(crate) fn admit(inner: &Inner, caller: &Caller) -> Result<(), Error> {
+    let Some(budget) = inner.config.grants.tenant_budget(&caller.tenant) else { return Ok(()) };
+    let ledger = Ledger::new(&caller.tenant, "", Some(budget), Totals::default());
+    match ledger.spent(inner.store()?, inner.config.clock.now())? {
+        None => Ok(()),
+        Some(stopped) => Err(stopped.error(inner, caller)),
+    }
+}
+
 impl Stopped {
     /// As whoever wants to begin something is told.
-    pub(crate) fn error(self, tenant: &TenantId, file: String) -> Error {
+    pub(crate) fn error(self, inner: &Inner, caller: &Caller) -> Error {
         let Self { limit, spent, line } = self;
-        Error::Spent { tenant: tenant.clone(), limit, spent, file, line }
+        let (tenant, file) = (caller.tenant.clone(), inner.config.file_name());
+        Error::Spent { tenant, limit, spent, file, line }
     }
 }
 

@@ -18,7 +18,7 @@ use ringfence_store::{Append, Batch, BudgetChange, MemoryLimits, MemoryWrite, Ne
 use crate::{
     Agent, Caller, Error, Installed, Runtime,
     buckets::{self, CallBuckets},
-    budget::{Amounts, Ledger, Stopped},
+    budget::{self, Amounts, Ledger},
     entropy, redact,
     root::register_flags,
     runtime::Inner,
@@ -94,10 +94,7 @@ impl Runtime {
         let (store, now) = (inner.store()?, inner.config.clock.now());
         let budget = inner.config.grants.tenant_budget(&caller.tenant);
         let mut ledger = Ledger::new(&caller.tenant, id.as_str(), budget, Totals::default());
-        let spent = |stopped: Stopped| stopped.error(&caller.tenant, inner.config.file_name());
-        if let Some(stopped) = ledger.spent(store, now)? {
-            return Err(spent(stopped));
-        }
+        budget::admit(inner, caller)?;
         let fuel = ledger.left(store, Limit::Fuel, now)?;
         let left = CallLimits { fuel, ..CallLimits::UNBOUNDED };
         let context = Context { limits: Some(&left), now, ..Context::default() };
@@ -113,7 +110,7 @@ impl Runtime {
         };
         let amounts = Amounts::from([(Limit::Calls, 1), (Limit::Fuel, permit.limits().fuel)]);
         if let Some(stopped) = ledger.reserve(store, id.as_str(), amounts, now).await? {
-            return Err(spent(stopped));
+            return Err(stopped.error(inner, caller));
         }
         let intent = intent(inner, &installed, &permit, key)?;
         let durable = permit.effect().needs_durable_intent();

@@ -150,7 +150,6 @@ impl<'a> Driver<'a> {
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<RunEnded, Error> {
         self.recover()?;
-        self.admit()?;
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut cancelled = false;
@@ -237,24 +236,6 @@ impl<'a> Driver<'a> {
         match self.record(command) {
             Err(Error::Refused(Refused::NotNow { .. } | Refused::NoRun)) => Ok(()),
             other => other,
-        }
-    }
-
-    /// Whether the tenant has anything left to begin something new with.
-    pub(crate) fn may_begin(&mut self) -> Result<(), Error> {
-        let (ledger, store, now) = self.journal.ledger();
-        match ledger.spent(store, now)? {
-            None => Ok(()),
-            Some(stopped) => Err(stopped.error(&self.caller.tenant, self.inner.config.file_name())),
-        }
-    }
-
-    /// Ends the run if its tenant has nothing left to spend: nothing new begins then.
-    fn admit(&mut self) -> Result<(), Error> {
-        let (ledger, store, now) = self.journal.ledger();
-        match ledger.spent(store, now)? {
-            None => Ok(()),
-            Some(Stopped { limit, spent, .. }) => self.late(Command::Spent { limit, spent }),
         }
     }
 

@@ -9,7 +9,7 @@ use ringfence_session::{Busy, Command, Definition, Refused, Run, RunStatus, Sess
 use ringfence_store::{BlobWrite, OpenSession};
 
 use crate::{
-    Agent, Caller, Error, Runtime,
+    Agent, Caller, Error, Runtime, budget,
     definition::{definition, stand_in},
     drive::{Driver, Until},
     entropy,
@@ -105,6 +105,7 @@ impl Runtime {
         let definition = definition(inner, agent)?;
         inner.model(&definition.model.name)?;
         let store = inner.store()?.clone();
+        budget::admit(inner, caller)?;
         let id = match &input.session {
             // A session that is not there, or somebody else's, is not claimed into being.
             Some(id) => own(&store, caller, id)?.id,
@@ -119,7 +120,6 @@ impl Runtime {
         match Journal::try_open(inner, caller, &id).await? {
             Some(journal) => {
                 let mut driver = Driver::new(inner, caller, agent, definition, journal);
-                driver.may_begin()?;
                 said.record(&mut driver)?;
                 driver.drive(Until::Run(said.key), cancel, show).await
             }
@@ -201,7 +201,6 @@ impl Runtime {
                 None => journal::driven(id),
             });
         }
-        let from = store.last_seq(&caller.tenant, &Stream::Session(id.clone()))?;
         let blob = BlobWrite { tenant: caller.tenant.clone(), bytes: said.source.clone() };
         let batch = ringfence_store::Batch { blobs: vec![blob], ..Default::default() };
         store.commit(batch).await?;
@@ -213,14 +212,14 @@ impl Runtime {
             agent: Digest::of(&said.source),
         };
         put(inner, caller, id, &command, Some(&said.key)).await?;
-        let mut watch = Watch { inner, caller, id, seen: from };
+        let mut watch = Watch { inner, caller, session: journal::fold(&store, caller, id)? };
         let mut told = false;
         loop {
             watch.show(show)?;
-            let session = journal::fold(&store, caller, id)?;
+            let session = &watch.session;
             let run = session.run_of(&said.key);
-            if let Some(run) = run.filter(|run| is_over(&session, run)) {
-                return Ok(RunEnded::of(&session, run));
+            if let Some(run) = run.filter(|run| is_over(session, run)) {
+                return Ok(RunEnded::of(session, run));
             }
             if let Some(journal) = Journal::try_open(inner, caller, id).await? {
                 let mut driver = Driver::new(inner, caller, agent, definition, journal);
@@ -315,18 +314,20 @@ pub(crate) fn known_definition(
 struct Watch<'a> {
     inner: &'a Arc<Inner>,
     caller: &'a Caller,
-    id: &'a SessionId,
-    seen: u64,
+    session: Session,
 }
 
 impl Watch<'_> {
     fn show(&mut self, show: &mut (dyn FnMut(&Event) + Send)) -> Result<(), Error> {
-        let stream = Stream::Session(self.id.clone());
+        let stream = Stream::Session(self.session.id().clone());
         let store = self.inner.store()?;
         loop {
-            let page = store.read(&self.caller.tenant, &stream, self.seen + 1, journal::PAGE)?;
-            page.iter().for_each(&mut *show);
-            self.seen += page.len() as u64;
+            let from = self.session.seq() + 1;
+            let page = store.read(&self.caller.tenant, &stream, from, journal::PAGE)?;
+            for event in &page {
+                self.session.apply(event)?;
+                show(event);
+            }
             if page.len() < journal::PAGE as usize {
                 return Ok(());
             }

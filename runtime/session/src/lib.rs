@@ -1,6 +1,7 @@
 //! The session machine: commands in, events recorded, effects asked for. It does no I/O, reads no
 //! clock and knows no async runtime; its state is a fold of events and of nothing else, so a
-//! restart is a fold of the journal and a fork is a fold of a prefix.
+//! restart is a fold of the journal and a fork is a fold of a prefix. Every command is decided in every
+//! situation: [`lifecycle`] has the table.
 //!
 //! ```
 //! use ringfence_event::{Body, Digest, Event, FORMAT, SessionId, Stream, TenantId, Timestamp, UserId};
@@ -36,6 +37,9 @@
 //! ```
 
 #![forbid(unsafe_code)]
+
+#[doc = include_str!("../LIFECYCLE.md")]
+pub mod lifecycle {}
 
 mod advance;
 mod budget;
