@@ -41,7 +41,7 @@ fn writes_until_killed() {
 }
 
 #[test]
-fn a_killed_process_leaves_no_half_batch() {
+fn d1_a_killed_process_leaves_no_half_batch() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("ringfence.db");
     let mut acknowledged = 0;
@@ -71,7 +71,7 @@ fn a_killed_process_leaves_no_half_batch() {
 }
 
 /// The rounds that are there, all of them whole.
-fn check(path: &Path, acknowledged: u64) -> u64 {
+pub(crate) fn check(path: &Path, acknowledged: u64) -> u64 {
     let store = Store::open(path).unwrap();
     let stream = Stream::Session(id(1));
     let events = store.read(&TenantId::local(), &stream, 1, u32::MAX).unwrap();

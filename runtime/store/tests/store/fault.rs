@@ -32,7 +32,7 @@ async fn write(store: &Store, session: u8, n: u64) {
 }
 
 #[tokio::test]
-async fn a_torn_tail_is_cut_and_what_came_before_it_is_there() {
+async fn d3_a_torn_tail_is_cut_and_what_came_before_it_is_there() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("ringfence.db");
     let log = home.path().join("ringfence.db-wal");
@@ -65,7 +65,7 @@ async fn a_torn_tail_is_cut_and_what_came_before_it_is_there() {
 }
 
 #[tokio::test]
-async fn a_flipped_byte_is_found_and_keeps_nobody_else() {
+async fn d3_a_flipped_byte_is_found_and_keeps_nobody_else() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("ringfence.db");
     {

@@ -70,7 +70,7 @@ fn many_can_make_it_and_write_at_the_same_time() {
 }
 
 #[test]
-fn what_is_not_for_this_version_is_not_touched() {
+fn d11_what_is_not_for_this_version_is_not_touched() {
     let check = |name: &str, change: &dyn Fn(&mut Vec<u8>), expected: &dyn Fn(&Error) -> bool| {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("ringfence.db");
@@ -98,7 +98,7 @@ fn what_is_not_for_this_version_is_not_touched() {
 }
 
 #[test]
-fn a_newer_format_is_seen_before_it_reached_the_file() {
+fn d11_a_newer_format_is_seen_before_it_reached_the_file() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("odd ?#%20 name.db");
     drop(Store::open(&path).unwrap());

@@ -85,7 +85,7 @@ fn write_list(old: &Connection, n: u8, bodies: Vec<Body>) -> Vec<Event> {
 }
 
 #[tokio::test]
-async fn events_of_the_second_format_are_all_there() {
+async fn d11_events_of_the_second_format_are_all_there() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("ringfence.db");
     let old = format_2(&path);

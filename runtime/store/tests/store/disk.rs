@@ -1,0 +1,155 @@
+//! A disk that fails under a process that writes: what a wait for it answered with an error is never
+//! acknowledged, by no later try either, and a full disk costs nothing but the time that it is full.
+
+use std::{
+    env, fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use ringfence_store::{Batch, Error, MemoryChange, MemoryWrite, Store};
+
+use crate::{
+    crash::check,
+    kit::{append, bucket, id, said},
+};
+use ringfence_event::TenantId;
+
+/// Name the store, and the file that stands for a full disk, to the process that meets them.
+const STORE: &str = "RINGFENCE_TEST_DISK_STORE";
+const FULL: &str = "RINGFENCE_TEST_FULL";
+
+/// Waits for the disk that fail, one in each process: the first ones, and some in the middle of later
+/// commits and of folding the log into the file.
+const FAILS: [u32; 10] = [1, 2, 3, 4, 5, 7, 11, 16, 29, 54];
+
+/// As many rounds as no process that meets a failure comes to.
+const ROUNDS: u64 = 80;
+
+/// Writes one round as `crash` does.
+fn write(store: &Store, round: u64) -> Result<(), Error> {
+    let long = format!("{round} {}", "long ".repeat(2_000));
+    let append = append(&TenantId::local(), &id(1), vec![said("a"), said(&long), said("b")]);
+    let memory = vec![MemoryWrite {
+        bucket: bucket("local", "ann"),
+        key: "rounds".into(),
+        change: MemoryChange::Increment(1),
+    }];
+    let batch = Batch { appends: vec![append], memory, ..Batch::default() };
+    store.commit_blocking(batch).map(drop)
+}
+
+fn say(word: &str) {
+    // Standard output is the pipe to the test.
+    writeln!(std::io::stdout(), "\n{word}").unwrap();
+}
+
+#[test]
+#[ignore = "the process whose disk fails; started by the tests below"]
+fn writes_on_a_disk_that_fails() {
+    let path = env::var_os(STORE).expect("only the tests below start this");
+    let store = match Store::open(Path::new(&path)) {
+        Ok(store) => store,
+        Err(_) => return say("not opened"),
+    };
+    for round in 0..ROUNDS {
+        match write(&store, round) {
+            Ok(()) => say("acknowledged"),
+            Err(_) => {
+                say("refused");
+                // The disk would do it now; what the failed wait has lost it would not bring back.
+                for _ in 0..3 {
+                    assert!(matches!(write(&store, round), Err(Error::Stopped)));
+                }
+                return say("stopped");
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "the process whose disk is full for a while; started by the test below"]
+fn writes_on_a_disk_that_is_full_for_a_while() {
+    let path = env::var_os(STORE).expect("only the test below starts this");
+    let full = PathBuf::from(env::var_os(FULL).unwrap());
+    let store = Store::open(Path::new(&path)).unwrap();
+    for round in 0..ROUNDS {
+        if round % 5 == 4 {
+            fs::write(&full, "").unwrap();
+            for _ in 0..=round % 3 {
+                assert!(write(&store, round).is_err(), "round {round} does not fit");
+            }
+            fs::remove_file(&full).unwrap();
+        }
+        write(&store, round).unwrap();
+        say("acknowledged");
+    }
+}
+
+/// Makes the shim of `disk.c`.
+fn shim(folder: &Path) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/disk.c");
+    let library = folder.join("disk.so");
+    let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let made = Command::new(&compiler)
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .args([&library, &source])
+        .arg("-ldl")
+        .output()
+        .unwrap_or_else(|error| panic!("{}: {error}: it needs a C compiler", compiler.display()));
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    library
+}
+
+/// What a process says that meets these failures.
+fn run(test: &str, shim: &Path, store: &Path, failures: &[(&str, &str)]) -> Vec<String> {
+    let out = Command::new(env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .env("LD_PRELOAD", shim)
+        .env("RINGFENCE_TEST_NAME", "ringfence.db")
+        .env(STORE, store)
+        .envs(failures.iter().copied())
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn count(said: &[String], word: &str) -> u64 {
+    said.iter().filter(|line| *line == word).count() as u64
+}
+
+#[test]
+fn d4_nothing_is_acknowledged_after_a_wait_for_the_disk_that_failed() {
+    let home = tempfile::tempdir().unwrap();
+    let (shim, path) = (shim(home.path()), home.path().join("ringfence.db"));
+    drop(Store::open(&path).unwrap());
+    let mut acknowledged = 0;
+    // Each process goes on with the store that the last one left behind.
+    for fails in FAILS {
+        let fails = fails.to_string();
+        let failures = [("RINGFENCE_TEST_SYNC_FAILS", fails.as_str())];
+        let said = run("disk::writes_on_a_disk_that_fails", &shim, &path, &failures);
+        let here = count(&said, "acknowledged");
+        let stopped = count(&said, "stopped") == 1 && count(&said, "refused") == 1;
+        assert!(stopped || count(&said, "not opened") == 1, "{fails}: {said:?}");
+        acknowledged = check(&path, acknowledged + here);
+    }
+    // The control: where nothing fails all are acknowledged.
+    let said = run("disk::writes_on_a_disk_that_fails", &shim, &path, &[]);
+    assert_eq!(count(&said, "acknowledged"), ROUNDS);
+    assert_eq!(check(&path, acknowledged + ROUNDS), acknowledged + ROUNDS);
+}
+
+#[test]
+fn d5_a_full_disk_refuses_and_goes_on_when_there_is_room() {
+    let home = tempfile::tempdir().unwrap();
+    let (shim, path) = (shim(home.path()), home.path().join("ringfence.db"));
+    let full = home.path().join("full");
+    let failures = [(FULL, full.to_str().unwrap())];
+    let said = run("disk::writes_on_a_disk_that_is_full_for_a_while", &shim, &path, &failures);
+    assert_eq!(count(&said, "acknowledged"), ROUNDS);
+    // Nothing of what was refused is there.
+    assert_eq!(check(&path, ROUNDS), ROUNDS);
+}
