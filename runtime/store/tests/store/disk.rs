@@ -41,8 +41,8 @@ fn write(store: &Store, round: u64) -> Result<(), Error> {
 }
 
 fn say(word: &str) {
-    // Standard output is the pipe to the test.
-    writeln!(std::io::stdout(), "\n{word}").unwrap();
+    let mut out = std::io::stdout();
+    writeln!(out, "\n{word}").unwrap();
 }
 
 #[test]
