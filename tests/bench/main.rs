@@ -7,6 +7,7 @@
 
 mod baseline;
 mod cancel;
+mod durable;
 mod fresh_call;
 mod host_work;
 mod http;
@@ -34,6 +35,7 @@ const PARTS: &[Part] = &[
     ("start", start::measure),
     ("host-work", host_work::measure),
     ("cancel", cancel::measure),
+    ("durable", durable::measure),
 ];
 
 fn main() -> Result<ExitCode> {
