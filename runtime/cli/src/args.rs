@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use ringfence::{
-    event::{RootName, TenantId, ToolName, UserId},
+    event::{CallId, Digest, ModelName, RootName, TenantId, ToolName, UserId},
     policy::ConfigKey,
 };
 
@@ -16,8 +16,8 @@ Exit codes of `run` and `call`: 0 done, 1 failed, 2 bad usage or input, 3 denied
 7 waiting for a person, 8 the host failed. `explain`: 0 or 3. The other verbs: 0, 2 or 8.
 
 With --json, standard output is JSON and nothing else; an error is one object, {\"error\": \
-{\"code\": …, \"message\": …}}, whose code is `usage`, `config` (with file, line and column) or \
-`host`. Arguments that cannot be read are told on standard error all the same.";
+{\"code\": …, \"message\": …}}, whose code is `usage`, `config` (with file, line and column), \
+`host`, or why a session does not take something, such as `not-waiting`. Arguments that cannot be read are told on standard error all the same.";
 
 /// Runs agents whose every tool is a sandboxed WebAssembly component.
 #[derive(Debug, Parser)]
@@ -62,7 +62,6 @@ pub(crate) struct Global {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub(crate) enum Verb {
     Run(RunArguments),
     Call(CallArguments),
@@ -74,6 +73,61 @@ pub(crate) enum Verb {
     /// What agents did, as their journals tell it
     #[command(subcommand)]
     Session(SessionVerb),
+    /// What waits for a person, and a yes or a no to it
+    #[command(subcommand)]
+    Approvals(ApprovalsVerb),
+}
+
+/// What to do with what waits for a person. Answers are refused if the call does not wait for them any
+/// more; then nothing is changed.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApprovalsVerb {
+    /// All calls that wait for a person, over all your sessions
+    List,
+    /// Let a call run that is held
+    Approve {
+        /// The session
+        session: String,
+        /// The call; not needed where one waits
+        call: Option<CallId>,
+        /// For this function for the rest of the session, if the rule that holds it allows that
+        #[arg(long)]
+        session_wide: bool,
+        /// Why; the model reads it
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Only if it still waits for what `list --json` showed under this digest
+        #[arg(long, value_name = "DIGEST")]
+        shown: Option<Digest>,
+    },
+    /// Do not let it run
+    Deny {
+        /// The session
+        session: String,
+        /// The call; not needed where one waits
+        call: Option<CallId>,
+        /// Why; the model reads it
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Only if it still waits for what `list --json` showed under this digest
+        #[arg(long, value_name = "DIGEST")]
+        shown: Option<Digest>,
+    },
+}
+
+/// How a call of unknown outcome ended.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ReconcileHow {
+    /// It happened, and this is what it returned
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) happened: Option<String>,
+    /// It did not happen, and is to run
+    #[arg(long)]
+    pub(crate) run_it: bool,
+    /// Nobody can say; the model is told so
+    #[arg(long)]
+    pub(crate) give_up: bool,
 }
 
 /// What to do with a tool.
@@ -188,6 +242,36 @@ pub(crate) enum SessionVerb {
         /// The session
         id: String,
     },
+    /// Go on with what is unfinished in a session
+    ///
+    /// Exits as `run` does.
+    Resume {
+        /// The session
+        id: String,
+    },
+    /// Answer what a tool asks in the middle of a call
+    Answer {
+        /// The session
+        id: String,
+        /// The answer, a JSON object that fits the question's schema
+        #[arg(value_name = "JSON", required_unless_present = "decline")]
+        answer: Option<String>,
+        /// The call; not needed where one asks
+        #[arg(long)]
+        call: Option<CallId>,
+        /// Tell the tool that nobody answers
+        #[arg(long, conflicts_with = "answer")]
+        decline: bool,
+    },
+    /// Say how a call ended that was under way when its host died
+    Reconcile {
+        /// The session
+        id: String,
+        /// The call
+        call: CallId,
+        #[command(flatten)]
+        how: ReconcileHow,
+    },
     /// Close a session for good
     ///
     /// It takes nothing more, and what its tools kept in `scratch` is removed; its journal stays. A
@@ -214,9 +298,30 @@ pub(crate) struct RunArguments {
     /// Go on in this session; the beginning of its id will do
     #[arg(long, value_name = "ID")]
     pub(crate) session: Option<String>,
+    /// If a run is under way in it: refuse this input, run it after that one, or cancel that one
+    #[arg(long, value_enum, value_name = "WHAT", requires = "session", default_value_t)]
+    pub(crate) busy: WhenBusy,
+    /// A name of yours for the input: said again in the session under it, it is the same run
+    #[arg(long, value_parser = crate::flags::key)]
+    pub(crate) key: Option<String>,
+    /// Use this [model.NAME] of ringfence.toml in place of the agent's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: Option<ModelName>,
     /// Use the tool in this folder in place of the accepted one of its name, for this run only
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub(crate) dev: Vec<PathBuf>,
+}
+
+/// What is done with an input while a run is under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum WhenBusy {
+    /// It is refused
+    #[default]
+    Reject,
+    /// It waits for its turn
+    Queue,
+    /// The run under way is cancelled
+    Interrupt,
 }
 
 /// Call one function of a tool, without an agent

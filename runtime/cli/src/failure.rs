@@ -56,7 +56,7 @@ pub(crate) fn report(error: &Error, screen: &mut Screen) -> Exit {
 }
 
 /// `{"error": {"code", "message"}}`; `code` is `usage` or `host`, and for a mistake in a file
-/// `config`, with its place.
+/// `config`, with its place; where a session does not take something, the code of why.
 fn as_json(error: &Error, config: Option<&ConfigError>, usage: bool) -> Value {
     match config {
         Some(config) => json!({ "error": {
@@ -68,7 +68,11 @@ fn as_json(error: &Error, config: Option<&ConfigError>, usage: bool) -> Value {
             "help": config.help,
         }}),
         None => {
-            let code = if usage { "usage" } else { "host" };
+            let code = match error.downcast_ref() {
+                Some(ringfence::Error::Refused(refused)) => refused.code(),
+                _ if usage => "usage",
+                _ => "host",
+            };
             json!({ "error": { "code": code, "message": message(error) } })
         }
     }

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod answer;
 mod args;
 mod ask;
 mod call;
@@ -66,6 +67,7 @@ async fn carry_out(Arguments { global, verb }: Arguments, screen: &mut Screen) -
         Verb::Tool(verb) => tool::tool(&global, verb, screen).await,
         Verb::Grant(arguments) => grant::grant(&global, arguments, screen).await,
         Verb::Explain(arguments) => explain::explain(&global, arguments, screen).await,
+        Verb::Approvals(verb) => answer::approvals(&global, verb, screen).await,
         Verb::Session(verb) => session::session(&global, verb, screen).await,
     }
 }

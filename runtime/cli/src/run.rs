@@ -3,10 +3,11 @@
 use std::io::{self, IsTerminal as _};
 
 use anyhow::{Context as _, Result};
-use ringfence::{Agent, Input, Runtime};
+use ringfence::{Agent, Busy, Caller, Input, RunEnded, Runtime, Waiting};
 
 use crate::{
-    args::{Global, RunArguments},
+    answer::show_verbs,
+    args::{Global, RunArguments, WhenBusy},
     call::standard_input,
     config,
     exit::Exit,
@@ -26,6 +27,16 @@ pub(crate) async fn run(
     let config = config::load(global)?;
     let caller = config::known_caller(global, &config)?;
     let agent = Agent::load(&arguments.agent)?;
+    let agent = match arguments.model {
+        Some(model) => agent.with_model(model),
+        None => agent,
+    };
+    let busy = match arguments.busy {
+        WhenBusy::Reject => Busy::Reject,
+        WhenBusy::Queue => Busy::Queue,
+        WhenBusy::Interrupt => Busy::Interrupt,
+    };
+    let key = arguments.key;
     let text = said(arguments.input)?;
     let runtime = Runtime::open(config)?;
     for path in &arguments.dev {
@@ -39,19 +50,32 @@ pub(crate) async fn run(
     let cancel = signal::cancel_on_request().context("cannot listen for signals")?;
     let mut view = View::default();
     let json = screen.json;
+    let input = Input { text, session, busy, key };
     let ended = runtime
-        .run(&caller, &agent, Input { text, session, ..Input::default() }, &cancel, &mut |event| {
-            match json {
-                true => screen.out.json(event),
-                false => view.show(event, &mut screen.err),
-            }
+        .run(&caller, &agent, input, &cancel, &mut |event| match json {
+            true => screen.out.json(event),
+            false => view.show(event, &mut screen.err),
         })
         .await?;
-    if !json {
-        show_calls(&runtime, &caller, &ended.session, &mut screen.err)?;
+    finish(&runtime, &caller, &ended, screen)
+}
+
+/// What is shown when nothing of a run goes on: what it came to, or who has to answer what.
+pub(crate) fn finish(
+    runtime: &Runtime,
+    caller: &Caller,
+    ended: &RunEnded,
+    screen: &mut Screen,
+) -> Result<Exit> {
+    if !screen.json {
+        show_calls(runtime, caller, &ended.session, &mut screen.err)?;
         screen.out.foreign(ended.answer.as_deref().unwrap_or_default());
     }
-    Ok(Exit::of_run(&ended))
+    if ended.status.is_open() {
+        let waiting = Waiting::of(&runtime.session(caller, &ended.session)?);
+        show_verbs(&waiting, &mut screen.err);
+    }
+    Ok(Exit::of_run(ended))
 }
 
 /// What is said to the agent.

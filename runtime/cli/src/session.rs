@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use ringfence::{Caller, Runtime, event::SessionId};
 use serde_json::json;
 
 use crate::{
+    answer,
     args::{Global, SessionVerb},
     config,
     exit::Exit,
+    run::finish,
     screen::Screen,
-    show,
+    show, signal,
     table::Table,
     text::{cut, moment},
+    view::View,
 };
 
 /// How much of an id names a session in a list: enough for a lifetime of sessions.
@@ -41,6 +44,18 @@ pub(crate) async fn session(
             let id = runtime.find_session(&caller, &id)?;
             cancel(&runtime, &caller, &id, screen).await
         }
+        SessionVerb::Resume { id } => {
+            let id = runtime.find_session(&caller, &id)?;
+            resume(&runtime, &caller, &id, screen).await
+        }
+        SessionVerb::Answer { id, answer: json, call, decline: _ } => {
+            let id = runtime.find_session(&caller, &id)?;
+            answer::answer(&runtime, &caller, &id, (call, json), screen).await
+        }
+        SessionVerb::Reconcile { id, call, how } => {
+            let id = runtime.find_session(&caller, &id)?;
+            answer::reconcile(&runtime, &caller, &id, (call, how), screen).await
+        }
         SessionVerb::Close { id } => {
             let id = runtime.find_session(&caller, &id)?;
             runtime.close_session(&caller, &id).await?;
@@ -66,6 +81,7 @@ fn list(runtime: &Runtime, caller: &Caller, limit: u32, screen: &mut Screen) -> 
                     "created-at": session.created_at,
                     "last-at": session.last_at,
                     "status": session.status,
+                    "waits": session.waits,
                     "title": session.title,
                 })
             })
@@ -82,13 +98,35 @@ fn list(runtime: &Runtime, caller: &Caller, limit: u32, screen: &mut Screen) -> 
         table.row([
             session.id.as_str()[..ID_CHARS].to_owned(),
             session.agent.to_string(),
-            session.status.unwrap_or_default(),
+            match (session.status.unwrap_or_default(), session.waits) {
+                (status, Some(wait)) => format!("{status}: {}", wait.as_str()),
+                (status, None) => status,
+            },
             moment(session.last_at),
             cut(session.title.as_deref().unwrap_or_default(), 50),
         ]);
     }
     table.lines().iter().for_each(|line| screen.out.line(line));
     Ok(Exit::Done)
+}
+
+/// Goes on with a session and shows it as `run` does.
+async fn resume(
+    runtime: &Runtime,
+    caller: &Caller,
+    id: &SessionId,
+    screen: &mut Screen,
+) -> Result<Exit> {
+    let cancel = signal::cancel_on_request().context("cannot listen for signals")?;
+    let mut view = View::default();
+    let json = screen.json;
+    let ended = runtime
+        .resume(caller, id, &cancel, &mut |event| match json {
+            true => screen.out.json(event),
+            false => view.show(event, &mut screen.err),
+        })
+        .await?;
+    finish(runtime, caller, &ended, screen)
 }
 
 async fn cancel(

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ringfence_agent::{Instructions, Place};
-use ringfence_event::Digest;
+use ringfence_event::{Digest, ModelName};
 use ringfence_policy::ConfigError;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ struct Source {
     /// Of the file of the instructions, where they are in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     instructions: Option<String>,
+    /// The model that is used in place of the file's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    model: Option<ModelName>,
 }
 
 impl Agent {
@@ -52,7 +55,7 @@ impl Agent {
                 Some(text)
             }
         };
-        Ok(Self::of(definition, Source { file: name, text, instructions }))
+        Ok(Self::of(definition, Source { file: name, text, instructions, model: None }))
     }
 
     /// An agent from the text of its file, with its instructions in it. `file` is the name that errors
@@ -67,10 +70,25 @@ impl Agent {
             return Err(definition.wrong(Place::Instructions, message).into());
         }
         let (file, text) = (file.to_owned(), text.to_owned());
-        Ok(Self::of(definition, Source { file, text, instructions: None }))
+        Ok(Self::of(definition, Source { file, text, instructions: None, model: None }))
     }
 
-    fn of(definition: ringfence_agent::Agent, source: Source) -> Self {
+    /// The same with another model in place of its own, by its name in the operator's file. A session
+    /// keeps that with the agent, so that whoever goes on with it asks the same one.
+    #[must_use]
+    pub fn with_model(self, model: ModelName) -> Self {
+        Self::of(self.definition, Source { model: Some(model), ..self.source })
+    }
+
+    /// The model that is used in place of the file's, if there is one.
+    pub(crate) fn other_model(&self) -> Option<&ModelName> {
+        self.source.model.as_ref()
+    }
+
+    fn of(mut definition: ringfence_agent::Agent, source: Source) -> Self {
+        if let Some(model) = &source.model {
+            definition.model = model.clone();
+        }
         let instructions = match (&source.instructions, &definition.instructions) {
             (Some(text), _) | (None, Instructions::Text(text)) => text.clone(),
             (None, Instructions::File(_)) => String::new(),
@@ -102,5 +120,22 @@ impl Agent {
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.definition.digest(&self.instructions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_model_is_kept_with_the_agent() {
+        let text = "name = \"a\"\nmodel = { use = \"main\" }\ninstructions = \"x\"\n[tools]\n";
+        let agent = Agent::parse("agent.toml", text).expect("an agent");
+        let other = agent.clone().with_model("small".parse().expect("a name"));
+        for (agent, model) in [(agent, "main"), (other, "small")] {
+            let kept = Agent::from_stored(&agent.stored()).expect("the same agent");
+            assert_eq!(kept.definition.model.as_str(), model);
+            assert_eq!(kept.digest(), agent.digest());
+        }
     }
 }

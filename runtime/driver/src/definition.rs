@@ -32,6 +32,10 @@ pub(crate) fn definition(inner: &Inner, agent: &Agent) -> Result<Definition, Err
             });
         }
     }
+    if let Some(model) = agent.other_model() {
+        // No line of the agent's file is wrong if there is no such model.
+        inner.model(model)?;
+    }
     functions.sort_by(|a, b| a.name.cmp(&b.name));
     let limits = agent.definition.limits;
     let fallback = agent.definition.fallback.as_ref().map(|rule| {

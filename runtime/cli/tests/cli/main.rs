@@ -2,6 +2,7 @@
 //! Each test has a folder and a home of its own; guests are built by `cargo xtask guests`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod answer;
 mod call;
 mod config;
 mod explain;

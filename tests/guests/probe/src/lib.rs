@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "its last words are what a trap is explained by")]
 
 mod ambient;
+mod ask;
 mod file;
 mod flood;
 mod hold;
@@ -16,6 +17,7 @@ mod tell;
 
 ringfence_sdk::export!(
     ambient::ambient,
+    ask::ask,
     file::file,
     flood::flood,
     flood::print,

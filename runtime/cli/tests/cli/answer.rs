@@ -1,0 +1,95 @@
+//! What people answer, from processes of their own.
+
+use crate::support::Scene;
+
+const ASKS: &str = "[[turn]]\nwhen = { step = 1 }\nreply = { calls = [{ function = \"probe_ask\", arguments = { question = \"Go on?\" } }] }\n[[turn]]\nreply = { text = \"done\" }\n";
+
+/// A scene whose run waits for a person, and its session.
+fn waiting(hold: &str) -> (Scene, String) {
+    let scene = Scene::with_agent(ASKS);
+    let (agent, operator) = (scene.read("agent.toml"), scene.read("ringfence.toml"));
+    scene.file("agent.toml", &format!("{agent}probe = \"*\"\n"));
+    scene.file("ringfence.toml", &format!("{operator}[tenant.local.tool.probe]\n{hold}"));
+    scene.tool("probe", "probe", "");
+    scene.run(&["tool", "add", "probe"]).expect(0);
+    let ran = scene.run(&["run", "agent.toml", "--input", "go"]).expect(7);
+    ran.says("session resume");
+    let list = scene.run(&["session", "list", "--json"]).json();
+    let id = list[0]["session"].as_str().unwrap().to_owned();
+    (scene, id)
+}
+
+const HOLD: &str = "[[tenant.local.hold]]\ntool = \"probe\"\nanswer = \"session\"\n";
+
+/// Refused with this code, and nothing is recorded.
+#[track_caller]
+fn check_refused(scene: &Scene, id: &str, arguments: &[&str], code: &str) {
+    let events = || scene.run(&["session", "show", id, "--json"]).expect(0).out;
+    let before = events();
+    let ran = scene.run(&[arguments, &["--json"]].concat()).expect(2);
+    assert_eq!(ran.json()["error"]["code"], code, "{}", ran.out);
+    assert_eq!(events(), before);
+}
+
+#[test]
+fn a_question_is_answered_from_another_process() {
+    let (scene, id) = waiting("");
+    let list = scene.run(&["session", "list", "--json"]).json();
+    assert_eq!(list[0]["waits"], "input");
+    let asked = scene.run(&["approvals", "list", "--json"]).json();
+    assert_eq!(asked[0]["question"]["message"], "Go on?");
+    // What does not fit, and what is not asked.
+    check_refused(&scene, &id, &["session", "answer", &id, r#"{"go": 7}"#], "usage");
+    check_refused(&scene, &id, &["session", "answer", &id, "{"], "usage");
+    check_refused(&scene, &id, &["session", "answer", "ffff", "{}"], "usage");
+    let call = asked[0]["call"].as_str().unwrap();
+    let approve = ["approvals", "approve", &id, call];
+    check_refused(&scene, &id, &approve, "not-waiting");
+    let answer = ["session", "answer", &id, r#"{"go": true}"#, "--call", call];
+    assert_eq!(
+        scene.run(&[&answer[..], &["--json"]].concat()).expect(0).json()["said"],
+        "recorded"
+    );
+    check_refused(&scene, &id, &answer, "not-waiting");
+    assert_eq!(scene.run(&["session", "resume", &id]).expect(0).out, "done\n");
+    check_refused(&scene, &id, &["session", "resume", &id], "no-run");
+    check_refused(&scene, &id, &["session", "reconcile", &id, call, "--run-it"], "not-waiting");
+}
+
+#[test]
+fn a_held_call_is_let_run_or_not() {
+    for (verb, ends) in [("approve", 7), ("deny", 0)] {
+        let (scene, id) = waiting(HOLD);
+        let held = scene.run(&["approvals", "list", "--json"]).json();
+        assert_eq!(held[0]["wait"], "approval");
+        let stale = format!("sha256:{}", "0".repeat(64));
+        check_refused(&scene, &id, &["approvals", verb, &id, "--shown", &stale], "stale-answer");
+        check_refused(&scene, &id, &["approvals", verb, &id, "r9.s9.c9"], "no-such-call");
+        let shown = held[0]["shown"].as_str().unwrap();
+        let answer = ["approvals", verb, &id, "--shown", shown, "--reason", "I said so"];
+        scene.run(&answer).expect(0);
+        let events = scene.run(&["session", "show", &id, "--json"]).expect(0).out;
+        assert!(events.contains("I said so"), "{events}");
+        // Approved, it runs and asks its own question; denied, the model goes on without it.
+        scene.run(&["session", "resume", &id]).expect(ends);
+    }
+}
+
+/// A run that waits makes way for another input, and the same key is the same input.
+#[test]
+fn an_input_has_a_name_and_a_model() {
+    let (scene, id) = waiting("");
+    let again = |more: &[&str]| {
+        scene.run(&[&["run", "agent.toml", "--input", "go", "--session", &id], more].concat())
+    };
+    again(&["--model", "absent"]).expect(2).says("there is no model `absent`");
+    again(&["--busy", "interrupt", "--key", "k1"]).expect(0);
+    let runs = || {
+        let out = scene.run(&["session", "show", &id, "--json"]).expect(0).out;
+        out.matches("\"kind\":\"message.added\"").count()
+    };
+    assert_eq!(runs(), 2);
+    again(&["--busy", "queue", "--key", "k1"]).expect(0);
+    assert_eq!(runs(), 2, "said again under the same key it is the same run");
+    scene.run(&["run", "agent.toml", "--input", "go", "--busy", "queue"]).expect(2);
+}
