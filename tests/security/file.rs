@@ -1,5 +1,6 @@
 //! Paths within a root, and what lies between two roots.
 
+mod held;
 mod kept;
 mod outside;
 mod quota;

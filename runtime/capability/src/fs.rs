@@ -14,6 +14,7 @@ mod removal;
 mod root;
 mod scan;
 mod scratch;
+mod walk;
 
 use std::{io, path::Path, sync::Arc};
 
@@ -35,7 +36,7 @@ use self::{
     identity::Id,
     kept::is_operators,
     locate::{Spot, locate},
-    node::{OpenFile, SHOWN},
+    node::OpenFile,
     quota::{Budget, Counting},
 };
 use crate::{DenialLog, Meter, cost, meter::LimitReached};
@@ -184,7 +185,7 @@ impl Files {
         }
         let dir = self.dir(at, path, access)?;
         let root = dir.root();
-        if !wants_write && !root.is_guarded() {
+        if !wants_write && !self.is_looked_up(root) {
             return self.open_at(dir, dir.dir(), path, path, how);
         }
         let spot = self.spot(dir, path, how.follow, access)?;
@@ -276,7 +277,7 @@ impl Files {
             return Ok(Stat::top());
         }
         let dir = self.dir(at, path, Access::Read)?;
-        let found = if dir.root().is_guarded() {
+        let found = if self.is_looked_up(dir.root()) {
             let spot = self.spot(dir, path, follow, Access::Read)?;
             spot.dir.symlink_metadata(&spot.last)
         } else {
@@ -318,7 +319,7 @@ impl Files {
     pub fn read_link(&self, at: &Node, path: &str) -> FsResult<String> {
         self.resolve(path)?;
         let dir = self.dir(at, path, Access::Read)?;
-        let target = if dir.root().is_guarded() {
+        let target = if self.is_looked_up(dir.root()) {
             let spot = self.spot(dir, path, false, Access::Read)?;
             spot.dir.read_link(&spot.last)
         } else {
@@ -347,10 +348,7 @@ impl Files {
     /// Moves within a root.
     pub fn rename(&self, from: &Node, old: &str, to: &Node, new: &str) -> FsResult<()> {
         let (from, to) = self.two_ends(from, old, to, new)?;
-        // What lies in a folder has another path when it was moved.
-        self.allowed(self.permit.check_move(&from.path_of(old), Access::Write))?;
-        self.allowed(self.permit.check_move(&to.path_of(new), Access::Write))?;
-        let (old_spot, new_spot) = (self.changed(from, old)?, self.changed(to, new)?);
+        let (old_spot, new_spot) = (self.moved(from, old)?, self.moved(to, new)?);
         let mut counting = from.root().budget().map(Budget::lock);
         // What stands in its place goes, unless both are one file: then nothing happens.
         let replaced = counting.as_ref().and_then(|counting| {
@@ -399,8 +397,11 @@ impl Files {
         match at {
             Node::Top => Ok(Entries::of_roots(self.roots.iter().map(|root| root.name()))),
             Node::Dir(dir) => {
-                // A root was opened without being asked for.
-                self.check_rules(dir, ".", Access::Read)?;
+                // A root was opened without being asked for, and a folder may have been moved.
+                if self.is_ruled(dir.root()) {
+                    let place = self.place(dir, ".", Access::Read)?;
+                    self.check_rules(dir, ".", &place, Access::Read)?;
+                }
                 Entries::of_dir(dir, self.meter.clone())
             }
             Node::File(_) => Err(FsError::NotDirectory),
@@ -471,8 +472,12 @@ impl Files {
         access: Access,
     ) -> FsResult<Spot<'a>> {
         let root = dir.root();
-        let spot = locate(dir.dir(), path, follow)
-            .map_err(|error| self.outside(dir, path, access, error))?;
+        let spot = if self.is_ruled(root) {
+            self.walked(dir, path, follow, access)?
+        } else {
+            locate(dir.dir(), path, follow)
+                .map_err(|error| self.outside(dir, path, access, error))?
+        };
         let protected = || root.protected(&dir.path_of(path), access);
         if access == Access::Write && is_operators(spot.name()) {
             return Err(protected());
@@ -523,10 +528,7 @@ impl Files {
     /// The directory handle behind `at`, if its root is open this far.
     fn dir<'a>(&self, at: &'a Node, path: &str, access: Access) -> FsResult<&'a DirNode> {
         match at {
-            Node::Dir(dir) if dir.root().access() >= access => {
-                self.check_rules(dir, path, access)?;
-                Ok(dir)
-            }
+            Node::Dir(dir) if dir.root().access() >= access => Ok(dir),
             Node::Dir(dir) => {
                 self.denials.record(self.permit.deny_file(&dir.path_of(path), access));
                 Err(FsError::ReadOnly)
@@ -546,31 +548,64 @@ impl Files {
         }
     }
 
-    /// Checks a path against the rules that ask a person first, in a call to which nobody said yes.
-    /// A link may lead to what such a rule names, so in a root that has any of it none is followed.
-    fn check_rules(&self, dir: &DirNode, path: &str, access: Access) -> FsResult<()> {
-        if !self.permit.shuts_paths() {
-            return Ok(());
+    /// Whether rules shut a part of a root in this call, to which nobody said yes.
+    fn is_ruled(&self, root: &OpenRoot) -> bool {
+        let top = || format!("/{}", root.name());
+        self.permit.shuts_paths() && self.permit.check_move(&top(), Access::Read).is_err()
+    }
+
+    /// Whether the end of a path is to be found before anything is done there, also for reading.
+    fn is_looked_up(&self, root: &OpenRoot) -> bool {
+        root.is_guarded() || self.is_ruled(root)
+    }
+
+    /// Where a folder lies now. What is in the root no more may be anything: a rule shuts it.
+    fn place(&self, dir: &DirNode, path: &str, access: Access) -> FsResult<String> {
+        if let Some(place) = walk::place(dir.root(), dir.dir()) {
+            return Ok(place);
         }
-        let asked = dir.path_of(path);
-        self.allowed(self.permit.check_path(&asked, access))?;
-        let Err(denial) = self.permit.check_move(&format!("/{}", dir.root().name()), access) else {
-            return Ok(());
-        };
-        // A path that was cut for showing says no more where it leads.
-        if asked.len() >= SHOWN {
-            let asked = Asked::File { path: asked, access };
-            return self.allowed(Err(Denial { asked, ..denial }));
-        }
-        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
-        for part in ends.map(|end| &path[..end]).filter(|part| !part.is_empty()) {
+        let top = self.permit.check_move(&format!("/{}", dir.root().name()), access);
+        self.allowed(top.map_err(|denial| asked_for(dir, path, access, denial)))?;
+        Err(io::Error::from(io::ErrorKind::NotFound).into())
+    }
+
+    /// Where a path ends in a root of which rules shut a part, if not there.
+    fn walked<'a>(
+        &self,
+        dir: &'a DirNode,
+        path: &str,
+        follow: bool,
+        access: Access,
+    ) -> FsResult<Spot<'a>> {
+        for _ in path.split('/') {
             self.meter.charge(cost::PATH_CALL)?;
-            if dir.dir().symlink_metadata(part).is_ok_and(|found| found.is_symlink()) {
-                let asked = Asked::File { path: asked, access };
-                return self.allowed(Err(Denial { asked, ..denial }));
-            }
         }
-        Ok(())
+        let place = self.place(dir, path, access)?;
+        let found = walk::walk((dir.dir(), &place), path, follow);
+        // What is not there is denied like what is: else it would be known which is which.
+        let at = match &found {
+            Ok(spot) => spot.at.as_deref().unwrap_or(&place),
+            Err(stopped) => &stopped.at,
+        };
+        self.check_rules(dir, path, at, access)?;
+        found.map_err(|stopped| self.outside(dir, path, access, stopped.error))
+    }
+
+    /// Where both ends of a move are: what lies in a folder has another path when it was moved.
+    fn moved<'a>(&self, dir: &'a DirNode, path: &str) -> FsResult<Spot<'a>> {
+        let spot = self.changed(dir, path)?;
+        if let Some(at) = &spot.at {
+            let checked = self.permit.check_move(at, Access::Write);
+            let asked = |denial| asked_for(dir, path, Access::Write, denial);
+            self.allowed(checked.map_err(asked))?;
+        }
+        Ok(spot)
+    }
+
+    /// Checks the place to which a path led against the rules that ask a person first.
+    fn check_rules(&self, dir: &DirNode, path: &str, at: &str, access: Access) -> FsResult<()> {
+        let checked = self.permit.check_path(at, access);
+        self.allowed(checked.map_err(|denial| asked_for(dir, path, access, denial)))
     }
 
     fn allowed(&self, checked: Result<(), Denial>) -> FsResult<()> {
@@ -603,6 +638,11 @@ impl Files {
 /// number of the operating system.
 fn leads_out(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none()
+}
+
+/// A denial of where a path led, told of the path that the guest asked for.
+fn asked_for(dir: &DirNode, path: &str, access: Access, denial: Denial) -> Denial {
+    Denial { asked: Asked::File { path: dir.path_of(path), access }, ..denial }
 }
 
 /// Why nothing was made.

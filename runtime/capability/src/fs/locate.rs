@@ -7,7 +7,7 @@ use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use rustix::{fs::OFlags, io::Errno};
 
 /// Links at the end of one path: as many as the kernel follows.
-const LINKS_MAX: usize = 40;
+pub(super) const LINKS_MAX: usize = 40;
 
 /// The end of a path.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(super) struct Spot<'a> {
     pub(super) dir: Parent<'a>,
     /// The last name, with whatever stood behind it: `/` and `/.` say that it is a folder.
     pub(super) last: String,
+    /// Where it is, as the guest sees it, if that was asked for.
+    pub(super) at: Option<String>,
 }
 
 /// The folder of the last name.
@@ -62,7 +64,7 @@ pub(super) fn locate<'a>(start: &'a Dir, path: &str, follow: bool) -> io::Result
         };
         if !may_follow || name.is_empty() || name == "." || !is_link()? {
             let last = last.to_owned();
-            return Ok(Spot { dir, last });
+            return Ok(Spot { dir, last, at: None });
         }
         // Refuses a target that starts at the top.
         let target = dir.read_link(name)?;
@@ -81,7 +83,7 @@ fn folder(start: &Dir, path: &str) -> io::Result<Dir> {
 }
 
 /// Where the name ends in what stands last.
-fn name_end(last: &str) -> usize {
+pub(super) fn name_end(last: &str) -> usize {
     let mut end = last.len();
     loop {
         let trimmed = last[..end].trim_end_matches('/');

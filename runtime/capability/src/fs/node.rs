@@ -22,7 +22,7 @@ use super::{
 const TOP: (u64, u64) = (0, 0);
 
 /// How much of a guest's path is kept: as much as a denial shows of it.
-pub(super) const SHOWN: usize = 1024;
+const SHOWN: usize = 1024;
 
 /// A descriptor.
 #[derive(Clone, Debug)]
