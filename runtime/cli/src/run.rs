@@ -50,7 +50,7 @@ pub(crate) async fn run(
     let cancel = signal::cancel_on_request().context("cannot listen for signals")?;
     let mut view = View::default();
     let json = screen.json;
-    let input = Input { text, session, busy, key };
+    let input = Input { text, session, busy, key, not_after: None };
     let ended = runtime
         .run(&caller, &agent, input, &cancel, &mut |event| match json {
             true => screen.out.json(event),

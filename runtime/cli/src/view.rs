@@ -18,6 +18,8 @@ use crate::{
 pub(crate) struct View {
     session: Option<SessionId>,
     run: Option<RunId>,
+    /// Whether it waits, as far as it was told here.
+    waits: bool,
     began: Timestamp,
     steps: usize,
     calls: usize,
@@ -42,8 +44,11 @@ impl View {
                 if self.run.is_none() {
                     self.begin(*run, event);
                 }
-                sheet
-                    .line(sheet.paint(Tone::Warning, "going on where an earlier process left off"));
+                // After a wait that was told here there is nothing more to say.
+                if !std::mem::take(&mut self.waits) {
+                    let text = "going on where an earlier process left off";
+                    sheet.line(sheet.paint(Tone::Warning, text));
+                }
             }
             Body::RunStopping { limit, .. } => {
                 let why = limit.map_or("cancelled".to_owned(), |limit| {
@@ -52,6 +57,7 @@ impl View {
                 sheet.line(sheet.paint(Tone::Warning, format!("stopping: {why}")));
             }
             Body::RunWaiting { on, calls, .. } => {
+                self.waits = true;
                 let calls: Vec<&str> = calls.iter().map(CallId::as_str).collect();
                 let calls = calls.join(", ");
                 let text = match on {
