@@ -12,6 +12,9 @@ use tempfile::TempDir;
 /// How many steps with calls a run has: long enough that a kill meets it anywhere.
 const STEPS: usize = 8;
 
+/// Where the ledger is, a file an effect.
+const PAGES: [&str; 2] = ["workspace/unsafe.txt", "workspace/idempotent.txt"];
+
 const OPERATOR: &str = r#"
 [model.main]
 protocol = "scripted"
@@ -61,17 +64,20 @@ impl World {
 
     /// What the ledger says, a line each.
     pub(crate) fn ledger(&self) -> Result<Vec<String>> {
-        let path = self.path("workspace/ledger.txt");
-        if !path.exists() {
-            return Ok(vec![]);
+        let mut lines = vec![];
+        for page in PAGES {
+            let path = self.path(page);
+            if path.exists() {
+                let text = fs::read_to_string(&path).context("the ledger")?;
+                lines.extend(text.lines().map(str::to_owned));
+            }
         }
-        let text = fs::read_to_string(&path).context("the ledger")?;
-        Ok(text.lines().map(str::to_owned).collect())
+        Ok(lines)
     }
 
     /// An empty ledger, for the next session.
     pub(crate) fn turn_page(&self) -> Result<()> {
-        Ok(fs::write(self.path("workspace/ledger.txt"), "")?)
+        Ok(PAGES.iter().try_for_each(|page| fs::write(self.path(page), ""))?)
     }
 
     fn tool(&self, source: &str) -> Result<PathBuf> {

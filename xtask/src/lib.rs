@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod ci;
 mod command;
+mod crash;
 mod demo;
 pub mod deny;
 mod fuzz;
@@ -66,6 +67,15 @@ const VERBS: &[Verb] = &[
             "benchmark program.",
         ],
         run: bench::bench,
+    },
+    Verb {
+        name: "crash",
+        arguments: "[--runs N] [--seed N]",
+        about: &[
+            "Kills the program N times (200 when nobody says) at random moments of busy runs, starts",
+            "it again, and looks whether anything is lost or happened twice. Prints the seed.",
+        ],
+        run: crash::crash,
     },
     Verb {
         name: "fmt",

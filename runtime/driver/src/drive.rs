@@ -143,6 +143,14 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// Makes durable what was recorded so far.
+    pub(crate) async fn save(
+        &mut self,
+        show: &mut (dyn FnMut(&Event) + Send),
+    ) -> Result<(), Error> {
+        self.journal.save(show).await
+    }
+
     pub(crate) async fn drive(
         &mut self,
         until: Until,

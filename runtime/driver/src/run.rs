@@ -120,7 +120,11 @@ impl Runtime {
         match Journal::try_open(inner, caller, &id).await? {
             Some(journal) => {
                 let mut driver = Driver::new(inner, caller, agent, definition, journal);
-                said.record(&mut driver)?;
+                if let Err(error) = said.record(&mut driver) {
+                    // What a host that died has left is known now, whatever becomes of the input.
+                    driver.save(show).await?;
+                    return Err(error);
+                }
                 driver.drive(Until::Run(said.key), cancel, show).await
             }
             None => self.beside(caller, agent, definition, &id, said, cancel, show).await,

@@ -257,3 +257,26 @@ async fn o5_a_storm_of_the_same_input_is_one_run() {
     assert!(runs.iter().all(|run| *run == runs[0] && run.1 == RunStatus::Completed), "{runs:?}");
     assert_eq!(runtime.session(&caller, &id).expect("a session").runs().len(), 2);
 }
+
+/// Calls of one step that append to one file: none writes over another's line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_side_by_side_append_behind_each_other() {
+    let world = World::new();
+    world.add(&["tests/guests/ledger"]).await;
+    world.grants(
+        "[tenant.local.tool.ledger]\nfs.workspace = { path = \"workspace\", access = \"write\" }\n",
+    );
+    let calls: Vec<String> = (0..48)
+        .map(|n| format!("{{ function = \"ledger_note\", arguments = {{ what = \"line-{n}\" }} }}"))
+        .collect();
+    world.script(&format!(
+        "[[turn]]\nwhen = {{ step = 1 }}\nreply = {{ calls = [{}] }}\n[[turn]]\nreply = {{ text = \
+         \"Done.\" }}\n",
+        calls.join(", ")
+    ));
+    let agent = world.agent("ledger = \"*\"", "concurrent-calls = 16");
+    assert_eq!(world.run(&agent).await.ended.status, RunStatus::Completed);
+    let text = world.read("workspace/idempotent.txt");
+    let whole = text.lines().filter(|line| line.starts_with("idempotent ")).count();
+    assert_eq!((text.lines().count(), whole), (48, 48), "{text}");
+}

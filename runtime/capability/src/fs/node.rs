@@ -179,6 +179,20 @@ impl OpenFile {
     }
 }
 
+/// Writes behind the end as it is then, which the kernel keeps others from moving meanwhile.
+fn append_all(file: &File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let whole = [io::IoSlice::new(bytes)];
+        match rustix::io::pwritev2(file, &whole, 0, rustix::io::ReadWriteFlags::APPEND) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 impl Drop for OpenFile {
     fn drop(&mut self) {
         let Some(held) = self.held.take() else { return };
@@ -277,18 +291,18 @@ impl FileNode {
     /// Writes at most [`CHUNK`] bytes at `offset`; says how many.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> FsResult<u64> {
         let bytes = &bytes[..bytes.len().min(CHUNK as usize)];
-        self.write(bytes, |_| offset)
+        self.write(bytes, Some(offset))
     }
 
     /// Writes at most [`CHUNK`] bytes at the end; says how many.
     pub fn append(&self, bytes: &[u8]) -> FsResult<u64> {
         let bytes = &bytes[..bytes.len().min(CHUNK as usize)];
-        // The length is asked for each time: two handles of one call may append in turn.
-        self.write(bytes, |length| length)
+        self.write(bytes, None)
     }
 
-    /// Writes where `place` says, given the length; what makes the file longer is counted first.
-    fn write(&self, bytes: &[u8], place: impl FnOnce(u64) -> u64) -> FsResult<u64> {
+    /// Writes at this place, or behind everything that is there when it is written: other calls may
+    /// append at the same time. What makes the file longer is counted first.
+    fn write(&self, bytes: &[u8], place: Option<u64>) -> FsResult<u64> {
         if bytes.is_empty() {
             // Nothing written makes no file longer, wherever it is not written.
             return Ok(0);
@@ -296,14 +310,17 @@ impl FileNode {
         let file = self.open.file()?;
         let mut counting = self.root().budget().map(super::Budget::lock);
         let length = self.open.length()?;
-        let offset = place(length);
+        let offset = place.unwrap_or(length);
         let end = offset.checked_add(bytes.len() as u64);
         let end = end.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let more = Held { bytes: end.saturating_sub(length), files: 0 };
         if let Some(counting) = &mut counting {
             counting.reserve(more).map_err(|full| self.full(full))?;
         }
-        let written = file.write_all_at(bytes, offset);
+        let written = match place {
+            Some(offset) => file.write_all_at(bytes, offset),
+            None => append_all(file, bytes),
+        };
         if let (Err(_), Some(counting)) = (&written, &mut counting) {
             // Some of it may have been written.
             let now = self.open.length().unwrap_or(end);

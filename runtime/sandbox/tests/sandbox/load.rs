@@ -28,7 +28,7 @@ async fn definitions_are_asked_with_nothing_open() {
     assert_eq!(
         names,
         [
-            "ambient", "file", "flood", "print", "hold", "http", "memory", "repeat", "shut",
+            "ambient", "ask", "file", "flood", "print", "hold", "http", "memory", "repeat", "shut",
             "sockets", "tell"
         ]
     );

@@ -1,5 +1,5 @@
 //! Leaves a line behind for each time that it did something, with the key of the call: whoever reads
-//! the file counts what happened, whatever became of the host meanwhile.
+//! the files counts what happened, whatever became of the host meanwhile.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -7,8 +7,9 @@ use std::io::Write as _;
 use ringfence_sdk::context;
 use ringfence_sdk::prelude::*;
 
-/// The file, in the root `workspace`.
-const LEDGER: &str = "/workspace/ledger.txt";
+/// The root of the files, one an effect: calls of one step run at the same time, and where two of them
+/// append to one file, one may write over the other.
+const ROOT: &str = "/workspace";
 
 #[derive(Deserialize, JsonSchema)]
 struct Entry {
@@ -28,10 +29,10 @@ fn pay(args: Entry) -> Result<String> {
     append("unsafe", &args)
 }
 
-/// Counts the lines.
+/// Counts the lines that may be there twice.
 #[tool(effect = "read")]
 fn count(_: Nothing) -> Result<String> {
-    let text = std::fs::read_to_string(LEDGER).unwrap_or_default();
+    let text = std::fs::read_to_string(format!("{ROOT}/idempotent.txt")).unwrap_or_default();
     Ok(format!("{} lines", text.lines().count()))
 }
 
@@ -41,8 +42,9 @@ struct Nothing {}
 /// One line in one piece: a host that dies leaves it whole or not at all.
 fn append(effect: &str, entry: &Entry) -> Result<String> {
     let line = format!("{effect} {} {}\n", context::idempotency_key(), entry.what);
-    let failed = |error: std::io::Error| Error::failed(format!("{LEDGER}: {error}"));
-    let mut file = File::options().append(true).create(true).open(LEDGER).map_err(failed)?;
+    let path = format!("{ROOT}/{effect}.txt");
+    let failed = |error: std::io::Error| Error::failed(format!("{path}: {error}"));
+    let mut file = File::options().append(true).create(true).open(&path).map_err(failed)?;
     file.write_all(line.as_bytes()).map_err(failed)?;
     Ok(line)
 }
