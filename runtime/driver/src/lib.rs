@@ -8,7 +8,7 @@
 //! # async fn example() -> Result<(), ringfence::Error> {
 //! let runtime = Runtime::open(Config::load("ringfence.toml".as_ref())?)?;
 //! let agent = Agent::load("coder.toml".as_ref())?;
-//! let input = Input { text: "What is in the workspace?".into(), session: None };
+//! let input = Input::new("What is in the workspace?");
 //! let ended = runtime
 //!     .run(&Caller::local(), &agent, input, &Cancel::new(), &mut |event| println!("{event:?}"))
 //!     .await?;
