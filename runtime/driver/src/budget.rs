@@ -122,7 +122,7 @@ impl Ledger {
     /// What the next commit is to tell the store, when the owner has spent so much in all.
     pub(crate) fn settle(&mut self, totals: &Totals, now: Timestamp) -> Vec<BudgetChange> {
         let before = std::mem::replace(&mut self.settled, *totals);
-        let spent = |limit| counted(totals, limit).saturating_sub(counted(&before, limit));
+        let spent = |limit| totals.counted(limit).saturating_sub(before.counted(limit));
         let changes = self.entries.iter();
         changes.map(|entry| self.change(entry, spent(entry.limit), None, now)).collect()
     }
@@ -197,15 +197,4 @@ fn stopped(entry: &BudgetEntry, now: Timestamp, spent: u64) -> Stopped {
     let reopens = Some(entry.window.of(now).1);
     let spent = Spent { level: BudgetLevel::Tenant, spent, of: entry.of, reopens };
     Stopped { limit: entry.limit, spent, line: entry.line }
-}
-
-/// What is counted of a limit.
-pub(crate) fn counted(totals: &Totals, limit: Limit) -> u64 {
-    match limit {
-        Limit::Calls => totals.calls,
-        Limit::Tokens => totals.tokens.total(),
-        Limit::Money => totals.cost.nanos(),
-        Limit::Fuel => totals.fuel,
-        _ => 0,
-    }
 }

@@ -120,11 +120,7 @@ impl Runtime {
         match Journal::try_open(inner, caller, &id).await? {
             Some(journal) => {
                 let mut driver = Driver::new(inner, caller, agent, definition, journal);
-                if let Err(error) = said.record(&mut driver) {
-                    // What a host that died has left is known now, whatever becomes of the input.
-                    driver.save(show).await?;
-                    return Err(error);
-                }
+                said.record(&mut driver, show).await?;
                 driver.drive(Until::Run(said.key), cancel, show).await
             }
             None => self.beside(caller, agent, definition, &id, said, cancel, show).await,
@@ -215,8 +211,9 @@ impl Runtime {
             not_after: said.not_after,
             agent: Digest::of(&said.source),
         };
-        put(inner, caller, id, &command, Some(&said.key)).await?;
+        // From before it is said: nothing that comes of it is missed.
         let mut watch = Watch { inner, caller, session: journal::fold(&store, caller, id)? };
+        put(inner, caller, id, &command, Some(&said.key)).await?;
         let mut told = false;
         loop {
             watch.show(show)?;
@@ -226,8 +223,10 @@ impl Runtime {
                 return Ok(RunEnded::of(session, run));
             }
             if let Some(journal) = Journal::try_open(inner, caller, id).await? {
+                // What the other process did last; nobody writes any more but this one.
+                watch.show(show)?;
                 let mut driver = Driver::new(inner, caller, agent, definition, journal);
-                said.record(&mut driver)?;
+                said.record(&mut driver, show).await?;
                 return driver.drive(Until::Run(said.key), cancel, show).await;
             }
             tokio::select! {
@@ -254,7 +253,11 @@ struct Said {
 impl Said {
     /// Records it in a session that is driven here. What was left unfinished there is recovered first,
     /// so that the machine decides about it as it stands.
-    fn record(&self, driver: &mut Driver<'_>) -> Result<(), Error> {
+    async fn record(
+        &self,
+        driver: &mut Driver<'_>,
+        show: &mut (dyn FnMut(&Event) + Send),
+    ) -> Result<(), Error> {
         driver.recover()?;
         let agent = Some(driver.keep(self.source.clone()));
         // A run that nobody drives any more is brought to its end first, whatever was said.
@@ -262,7 +265,12 @@ impl Said {
         let goes_on = left.is_some_and(|status| !status.is_waiting_for_somebody());
         let busy = if goes_on && self.busy == Busy::Reject { Busy::Queue } else { self.busy };
         let (text, key, not_after) = (self.text.clone(), Some(self.key.clone()), self.not_after);
-        driver.record(Command::Input { text, busy, key, not_after, agent })
+        let said = driver.record(Command::Input { text, busy, key, not_after, agent });
+        if said.is_err() {
+            // What a host that died has left is known now, whatever becomes of the input.
+            driver.save(show).await?;
+        }
+        said
     }
 }
 

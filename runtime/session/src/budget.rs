@@ -3,22 +3,13 @@
 
 use ringfence_event::{BudgetLevel, Limit, Money, Spent};
 
-use crate::{Definition, Run, Session, Totals};
+use crate::{Definition, Run, Session};
 
 /// The budgets that are counted over calls and steps, in the order in which they are told.
 pub(crate) const COUNTED: [Limit; 4] = [Limit::Calls, Limit::Tokens, Limit::Money, Limit::Fuel];
 
 /// Of a hundred, when it is told that a budget is nearly spent.
 const WARN_PERCENT: u128 = 80;
-
-fn counted(totals: &Totals, limit: Limit) -> u64 {
-    match limit {
-        Limit::Calls => totals.calls,
-        Limit::Tokens => totals.tokens.total(),
-        Limit::Money => totals.cost.nanos(),
-        _ => totals.fuel,
-    }
-}
 
 /// What a level may spend; `None`: anything.
 fn of(definition: &Definition, level: BudgetLevel, limit: Limit) -> Option<u64> {
@@ -49,7 +40,7 @@ pub(crate) fn spent(
         BudgetLevel::Run => session.run().map(Run::totals).unwrap_or_default(),
         _ => session.totals(),
     };
-    Some(Spent { level, spent: counted(&totals, limit), of, reopens: None })
+    Some(Spent { level, spent: totals.counted(limit), of, reopens: None })
 }
 
 /// What run and session both have left; [`u64::MAX`] where neither has a limit.

@@ -88,6 +88,18 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// How much of a limit that is counted over calls and steps, in the limit's own unit.
+    #[must_use]
+    pub fn counted(&self, limit: Limit) -> u64 {
+        match limit {
+            Limit::Calls => self.calls,
+            Limit::Tokens => self.tokens.total(),
+            Limit::Money => self.cost.nanos(),
+            Limit::Fuel => self.fuel,
+            _ => 0,
+        }
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.calls = self.calls.saturating_add(other.calls);
         self.tokens.add(other.tokens);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use ringfence_event::{Body, Stream, TenantId};
-use ringfence_store::{Batch, MemoryChange, MemoryWrite, Store};
+use ringfence_store::{Batch, Error, MemoryChange, MemoryWrite, Store};
 
 use crate::kit::{append, bucket, id, said, seqs};
 
@@ -17,7 +17,7 @@ use crate::kit::{append, bucket, id, said, seqs};
 const STORE: &str = "RINGFENCE_TEST_CRASH_STORE";
 
 /// Three events a batch, one of them with a blob, and a counter in memory.
-fn write_one(store: &Store, round: u64) {
+pub(crate) fn write_one(store: &Store, round: u64) -> Result<(), Error> {
     let long = format!("{round} {}", "long ".repeat(2_000));
     let append = append(&TenantId::local(), &id(1), vec![said("a"), said(&long), said("b")]);
     let memory = vec![MemoryWrite {
@@ -25,7 +25,8 @@ fn write_one(store: &Store, round: u64) {
         key: "rounds".into(),
         change: MemoryChange::Increment(1),
     }];
-    store.commit_blocking(Batch { appends: vec![append], memory, ..Batch::default() }).unwrap();
+    let batch = Batch { appends: vec![append], memory, ..Batch::default() };
+    store.commit_blocking(batch).map(drop)
 }
 
 #[test]
@@ -35,7 +36,7 @@ fn writes_until_killed() {
     let store = Store::open(Path::new(&path)).unwrap();
     let mut out = std::io::stdout();
     for round in 0.. {
-        write_one(&store, round);
+        write_one(&store, round).unwrap();
         writeln!(out, "\nacknowledged").unwrap();
     }
 }

@@ -8,13 +8,9 @@ use std::{
     process::Command,
 };
 
-use ringfence_store::{Batch, Error, MemoryChange, MemoryWrite, Store};
+use ringfence_store::{Error, Store};
 
-use crate::{
-    crash::check,
-    kit::{append, bucket, id, said},
-};
-use ringfence_event::TenantId;
+use crate::crash::{check, write_one};
 
 /// Name the store, and the file that stands for a full disk, to the process that meets them.
 const STORE: &str = "RINGFENCE_TEST_DISK_STORE";
@@ -26,19 +22,6 @@ const FAILS: [u32; 10] = [1, 2, 3, 4, 5, 7, 11, 16, 29, 54];
 
 /// As many rounds as no process that meets a failure comes to.
 const ROUNDS: u64 = 80;
-
-/// Writes one round as `crash` does.
-fn write(store: &Store, round: u64) -> Result<(), Error> {
-    let long = format!("{round} {}", "long ".repeat(2_000));
-    let append = append(&TenantId::local(), &id(1), vec![said("a"), said(&long), said("b")]);
-    let memory = vec![MemoryWrite {
-        bucket: bucket("local", "ann"),
-        key: "rounds".into(),
-        change: MemoryChange::Increment(1),
-    }];
-    let batch = Batch { appends: vec![append], memory, ..Batch::default() };
-    store.commit_blocking(batch).map(drop)
-}
 
 fn say(word: &str) {
     let mut out = std::io::stdout();
@@ -54,13 +37,13 @@ fn writes_on_a_disk_that_fails() {
         Err(_) => return say("not opened"),
     };
     for round in 0..ROUNDS {
-        match write(&store, round) {
+        match write_one(&store, round) {
             Ok(()) => say("acknowledged"),
             Err(_) => {
                 say("refused");
                 // The disk would do it now; what the failed wait has lost it would not bring back.
                 for _ in 0..3 {
-                    assert!(matches!(write(&store, round), Err(Error::Stopped)));
+                    assert!(matches!(write_one(&store, round), Err(Error::Stopped)));
                 }
                 return say("stopped");
             }
@@ -78,11 +61,11 @@ fn writes_on_a_disk_that_is_full_for_a_while() {
         if round % 5 == 4 {
             fs::write(&full, "").unwrap();
             for _ in 0..=round % 3 {
-                assert!(write(&store, round).is_err(), "round {round} does not fit");
+                assert!(write_one(&store, round).is_err(), "round {round} does not fit");
             }
             fs::remove_file(&full).unwrap();
         }
-        write(&store, round).unwrap();
+        write_one(&store, round).unwrap();
         say("acknowledged");
     }
 }
