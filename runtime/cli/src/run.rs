@@ -3,19 +3,17 @@
 use std::io::{self, IsTerminal as _};
 
 use anyhow::{Context as _, Result};
-use ringfence::{Agent, Busy, Caller, Input, RunEnded, Runtime, Waiting};
+use ringfence::{Agent, Busy, Input, Runtime};
 
 use crate::{
-    answer::show_verbs,
     args::{Global, RunArguments, WhenBusy},
     call::standard_input,
     config,
     exit::Exit,
     failure::Usage,
+    follow::Follow,
     screen::Screen,
-    show::show_calls,
     signal,
-    view::View,
 };
 
 /// Drives the run and shows it.
@@ -48,34 +46,8 @@ pub(crate) async fn run(
         None => None,
     };
     let cancel = signal::cancel_on_request().context("cannot listen for signals")?;
-    let mut view = View::default();
-    let json = screen.json;
     let input = Input { text, session, busy, key, not_after: None };
-    let ended = runtime
-        .run(&caller, &agent, input, &cancel, &mut |event| match json {
-            true => screen.out.json(event),
-            false => view.show(event, &mut screen.err),
-        })
-        .await?;
-    finish(&runtime, &caller, &ended, screen)
-}
-
-/// What is shown when nothing of a run goes on: what it came to, or who has to answer what.
-pub(crate) fn finish(
-    runtime: &Runtime,
-    caller: &Caller,
-    ended: &RunEnded,
-    screen: &mut Screen,
-) -> Result<Exit> {
-    if !screen.json {
-        show_calls(runtime, caller, &ended.session, &mut screen.err)?;
-        screen.out.foreign(ended.answer.as_deref().unwrap_or_default());
-    }
-    if ended.status.is_open() {
-        let waiting = Waiting::of(&runtime.session(caller, &ended.session)?);
-        show_verbs(&waiting, &mut screen.err);
-    }
-    Ok(Exit::of_run(ended))
+    Follow::new(&runtime, &caller, &cancel).run(&agent, input, screen).await
 }
 
 /// What is said to the agent.

@@ -11,12 +11,11 @@ use crate::{
     args::{Global, SessionVerb},
     config,
     exit::Exit,
-    run::finish,
+    follow::Follow,
     screen::Screen,
     show, signal,
     table::Table,
     text::{cut, moment},
-    view::View,
 };
 
 /// How much of an id names a session in a list: enough for a lifetime of sessions.
@@ -118,15 +117,7 @@ async fn resume(
     screen: &mut Screen,
 ) -> Result<Exit> {
     let cancel = signal::cancel_on_request().context("cannot listen for signals")?;
-    let mut view = View::default();
-    let json = screen.json;
-    let ended = runtime
-        .resume(caller, id, &cancel, &mut |event| match json {
-            true => screen.out.json(event),
-            false => view.show(event, &mut screen.err),
-        })
-        .await?;
-    finish(runtime, caller, &ended, screen)
+    Follow::new(runtime, caller, &cancel).resume(id, screen).await
 }
 
 async fn cancel(

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct View {
     session: Option<SessionId>,
     run: Option<RunId>,
-    /// Whether it waits, as far as it was told here.
+    /// Whether it waited, as far as it was told here, and nothing of it was tried since.
     waits: bool,
     began: Timestamp,
     steps: usize,
@@ -29,6 +29,11 @@ pub(crate) struct View {
 }
 
 impl View {
+    /// A run that waits is gone on with.
+    pub(crate) fn waits(&mut self) {
+        self.waits = true;
+    }
+
     /// Shows one event.
     pub(crate) fn show(&mut self, event: &Event, sheet: &mut Sheet) {
         // First of all, so that another terminal can show or cancel it.
@@ -41,11 +46,13 @@ impl View {
         match &event.body {
             Body::RunStarted { run } => self.begin(*run, event),
             Body::RunResumed { run } => {
+                let waited = self.waits;
                 if self.run.is_none() {
                     self.begin(*run, event);
+                    self.waits = waited;
                 }
                 // After a wait that was told here there is nothing more to say.
-                if !std::mem::take(&mut self.waits) {
+                if !waited {
                     let text = "going on where an earlier process left off";
                     sheet.line(sheet.paint(Tone::Warning, text));
                 }
@@ -104,7 +111,10 @@ impl View {
                 };
                 self.ended(event, &words, Tone::Warning, sheet);
             }
-            Body::StepStarted { .. } => self.steps += 1,
+            Body::StepStarted { .. } => {
+                self.waits = false;
+                self.steps += 1;
+            }
             Body::ModelRequested { step, model, .. } => {
                 sheet.line(format!("{} asking {model}", head(*step, sheet)));
             }
@@ -189,14 +199,13 @@ impl View {
                 let key = cut(key, LINE_COLUMNS);
                 sheet.line(format!("  {call}   {what} {key} ({scope} memory)"));
             }
+            Body::CallStarted { .. } => self.waits = false,
             // Said by what comes before or after them, or not of a run.
             Body::SessionCreated { .. }
             | Body::SessionClosed {}
             | Body::MessageAdded { .. }
-            | Body::RunQueued { .. }
             | Body::StepFinished { .. }
             | Body::CallIntended { .. }
-            | Body::CallStarted { .. }
             | Body::ToolAdded { .. }
             | Body::ToolAccepted { .. }
             | Body::ToolRemoved { .. }

@@ -123,9 +123,6 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         agent: Option<Digest>,
     },
-    /// A run waits for its turn.
-    #[serde(rename = "run.queued")]
-    RunQueued { run: RunId },
     /// A run began; its clock runs.
     #[serde(rename = "run.started")]
     RunStarted { run: RunId },
@@ -394,7 +391,6 @@ impl Body {
             Self::SessionCreated { .. } => "session.created",
             Self::SessionClosed {} => "session.closed",
             Self::MessageAdded { .. } => "message.added",
-            Self::RunQueued { .. } => "run.queued",
             Self::RunStarted { .. } => "run.started",
             Self::RunResumed { .. } => "run.resumed",
             Self::RunWaiting { .. } => "run.waiting",

@@ -447,8 +447,7 @@ impl Session {
             Body::CallReconciled { call, result, .. } => {
                 self.ended(call, seq, |call| call.reconcile(result.as_deref()))?;
             }
-            Body::RunQueued { .. }
-            | Body::ToolAdded { .. }
+            Body::ToolAdded { .. }
             | Body::ToolAccepted { .. }
             | Body::ToolRemoved { .. }
             | Body::GrantChanged { .. } => {

@@ -70,7 +70,7 @@ impl Runs {
                 self.ended = Some(CLOSED.to_owned());
             }
             // A message to a run that is under way does not queue it again.
-            Body::MessageAdded { run, .. } | Body::RunQueued { run } => self.queue(*run),
+            Body::MessageAdded { run, .. } => self.queue(*run),
             Body::RunStarted { run } | Body::RunResumed { run } => self.set(*run, Stage::Running),
             Body::RunWaiting { run, on, .. } => self.set(*run, Stage::Waiting(*on)),
             Body::RunRetryScheduled { run, .. } => self.set(*run, Stage::Waiting(Wait::Retry)),

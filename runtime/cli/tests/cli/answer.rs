@@ -93,3 +93,47 @@ fn an_input_has_a_name_and_a_model() {
     assert_eq!(runs(), 2, "said again under the same key it is the same run");
     scene.run(&["run", "agent.toml", "--input", "go", "--busy", "queue"]).expect(2);
 }
+
+/// What is typed at a terminal while a run waits, and what comes of it.
+#[track_caller]
+fn check_typed(hold: &str, typed: &str, code: i32, shows: &[&str]) {
+    let (scene, id) = waiting(hold);
+    let Some(ran) = scene.run_at_terminal(&["session", "resume", &id], typed) else { return };
+    assert_eq!(ran.code, code, "{typed:?}\n{}", ran.out);
+    for part in shows {
+        assert!(ran.out.contains(part), "{part:?} after {typed:?}\n{}", ran.out);
+    }
+    // Whatever came of it is in the journal, and nothing else.
+    let waits = scene.run(&["session", "list", "--json"]).json()[0]["status"] == "waiting";
+    assert_eq!(waits, code == 7, "{typed:?}\n{}", ran.out);
+}
+
+#[test]
+fn whoever_sits_at_the_terminal_is_asked() {
+    // A tool's question: answered, wrong at first, refused, left for later.
+    let question = ["asks: Go on?", "go, Whether to go on. [y | n]: "];
+    check_typed(
+        "",
+        "y\n2\n",
+        0,
+        &[&question[..], &["answered: {\"go\":true,\"times\":2}", "done"]].concat(),
+    );
+    check_typed("", "seven\nn\n\n", 0, &["y or n", "answered: {\"go\":false,\"times\":0}"]);
+    check_typed("", "/decline\n", 0, &["answered: nothing"]);
+    check_typed("", "", 7, &["session answer"]);
+    // A held call, with the line that holds it; allowed, it asks its own question.
+    let held = ["probe_ask", "with {\"question\":\"Go on?\"}", "ringfence.toml:"];
+    check_typed(
+        HOLD,
+        "y fine\ny\n\n",
+        0,
+        &[&held[..], &["approved by local: fine", "done"]].concat(),
+    );
+    check_typed(HOLD, "a\ny\n\n", 0, &["always in this session", "approved by local", "done"]);
+    check_typed(HOLD, "n\ntoo late\n", 0, &["declined by local: too late", "done"]);
+    check_typed(HOLD, "no not today\n", 0, &["declined by local: not today"]);
+    check_typed(HOLD, "perhaps\n\n", 7, &["one of the letters", "approvals approve"]);
+    // A rule that lets nobody say yes for longer does not offer it.
+    let once = HOLD.replace("session", "call");
+    check_typed(&once, "a\n\n", 7, &["one of the letters"]);
+}

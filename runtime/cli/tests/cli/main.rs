@@ -12,6 +12,7 @@ mod probe;
 mod redact;
 mod root;
 mod run;
+mod second;
 mod secret;
 mod session;
 mod support;
