@@ -3,18 +3,7 @@
 //! recorded, run in the sandbox and settled.
 //!
 //! ```no_run
-//! use ringfence::{Agent, Caller, Cancel, Config, Input, Runtime};
-//!
-//! # async fn example() -> Result<(), ringfence::Error> {
-//! let runtime = Runtime::open(Config::load("ringfence.toml".as_ref())?)?;
-//! let agent = Agent::load("coder.toml".as_ref())?;
-//! let input = Input::new("What is in the workspace?");
-//! let ended = runtime
-//!     .run(&Caller::local(), &agent, input, &Cancel::new(), &mut |event| println!("{event:?}"))
-//!     .await?;
-//! println!("{:?}", ended.answer);
-//! # Ok(())
-//! # }
+#![doc = include_str!("../examples/embed.rs")]
 //! ```
 
 #![forbid(unsafe_code)]

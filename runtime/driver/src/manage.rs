@@ -66,7 +66,7 @@ impl Runtime {
         let manifest = folder.manifest.clone();
         let installed = Installed::load(&self.0.engine, &folder, manifest, &source).await?;
         let name = &installed.manifest.name;
-        let accepted = match self.0.tools.lock().get(name) {
+        let accepted = match self.0.tools.accepted().lock.get(name) {
             Some(entry) => entry.compare(name, &installed.entry),
             None => Err(Difference { tool: name.clone(), changes: vec![] }),
         };
@@ -96,7 +96,7 @@ impl Runtime {
     /// # Errors
     /// When nobody added it.
     pub fn source_of(&self, tool: &ToolName) -> Result<PathBuf, Error> {
-        match self.0.tools.lock().get(tool) {
+        match self.0.tools.accepted().lock.get(tool) {
             Some(entry) => Ok(self.0.config.folder.join(&entry.source)),
             None => Err(Error::input(format!("there is no tool `{tool}` in the lock file"))),
         }
@@ -116,8 +116,11 @@ impl Runtime {
     }
 
     /// The accepted tools.
-    pub fn tools(&self) -> impl Iterator<Item = (&ToolName, &Entry)> {
-        self.0.tools.lock().entries()
+    #[must_use]
+    pub fn tools(&self) -> Vec<(ToolName, Entry)> {
+        let accepted = self.0.tools.accepted();
+        let entries = accepted.lock.entries();
+        entries.map(|(name, entry)| (name.clone(), entry.clone())).collect()
     }
 
     /// Adds a tool to the lock file.
@@ -187,7 +190,7 @@ impl Runtime {
         let tool = installed.manifest.name.clone();
         let entry = installed.entry;
         let event = body(tool.clone(), entry.component, entry.definitions);
-        self.change_lock(caller, event, |lock| {
+        self.change_lock(caller, &tool, event, |lock| {
             lock.accept(tool.clone(), entry.clone());
         })
         .await?;
@@ -199,11 +202,11 @@ impl Runtime {
     /// # Errors
     /// When it is not in it.
     pub async fn remove(&self, caller: &Caller, tool: &ToolName) -> Result<Entry, Error> {
-        let Some(entry) = self.0.tools.lock().get(tool).cloned() else {
+        let Some(entry) = self.0.tools.accepted().lock.get(tool).cloned() else {
             return Err(Error::input(format!("there is no tool `{tool}` in the lock file")));
         };
         let event = Body::ToolRemoved { tool: tool.clone() };
-        self.change_lock(caller, event, |lock| {
+        self.change_lock(caller, tool, event, |lock| {
             lock.remove(tool);
         })
         .await?;
@@ -214,6 +217,7 @@ impl Runtime {
     async fn change_lock(
         &self,
         caller: &Caller,
+        tool: &ToolName,
         event: Body,
         change: impl FnOnce(&mut Lock),
     ) -> Result<(), Error> {
@@ -222,6 +226,7 @@ impl Runtime {
         let mut lock = Lock::load(&path)?;
         change(&mut lock);
         lock.save(&path)?;
+        self.0.tools.changed(lock, tool);
         self.tell(caller, event).await
     }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use ringfence_catalog::{Difference, Entry, Lock, RawDefinition, ToolFolder, describe};
@@ -76,15 +76,16 @@ fn raw(definition: Definition) -> RawDefinition {
 
 /// The accepted tools of a lock file, each loaded when it is first used.
 pub(crate) struct Tools {
-    accepted: Arc<Accepted>,
+    /// Another one as soon as this process changes the lock file.
+    accepted: RwLock<Arc<Accepted>>,
     loaded: Mutex<HashMap<ToolName, Arc<Loading>>>,
 }
 
 type Loading = OnceCell<Arc<Installed>>;
 
 /// What was accepted, and where it lies.
-struct Accepted {
-    lock: Lock,
+pub(crate) struct Accepted {
+    pub(crate) lock: Lock,
     /// Where the lock's paths start.
     folder: PathBuf,
 }
@@ -102,18 +103,27 @@ pub(crate) enum Unusable {
 impl Tools {
     pub(crate) fn new(lock: Lock, folder: &Path) -> Self {
         let accepted = Accepted { lock, folder: folder.to_owned() };
-        Self { accepted: Arc::new(accepted), loaded: Mutex::default() }
+        Self { accepted: RwLock::new(Arc::new(accepted)), loaded: Mutex::default() }
     }
 
-    pub(crate) fn lock(&self) -> &Lock {
-        &self.accepted.lock
+    pub(crate) fn accepted(&self) -> Arc<Accepted> {
+        self.accepted.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the lock file as it is now, after a change of one tool: what was loaded of that is not used
+    /// again, a substitute of it neither.
+    pub(crate) fn changed(&self, lock: Lock, tool: &ToolName) {
+        let folder = self.accepted().folder.clone();
+        let accepted = Arc::new(Accepted { lock, folder });
+        *self.accepted.write().unwrap_or_else(PoisonError::into_inner) = accepted;
+        self.cells().remove(tool);
     }
 
     /// What a tool offers: as it was substituted, or else as it was accepted. Loads nothing.
     pub(crate) fn entry(&self, name: &ToolName) -> Option<Entry> {
         match self.loaded(name) {
             Some(installed) => Some(installed.entry.clone()),
-            None => self.accepted.lock.get(name).cloned(),
+            None => self.accepted().lock.get(name).cloned(),
         }
     }
 
@@ -132,7 +142,7 @@ impl Tools {
     ) -> Result<Arc<Installed>, Unusable> {
         let cell = self.cells().entry(name.clone()).or_default().clone();
         let load = async || {
-            let (accepted, engine, name) = (self.accepted.clone(), engine.clone(), name.clone());
+            let (accepted, engine, name) = (self.accepted(), engine.clone(), name.clone());
             let loading = tokio::task::spawn_blocking(move || accepted.load(&engine, &name));
             match loading.await {
                 Ok(loaded) => loaded.map(Arc::new),
@@ -144,7 +154,7 @@ impl Tools {
 
     /// What was accepted of a tool, and its folder, which still is that.
     pub(crate) fn verified(&self, name: &ToolName) -> Result<(Entry, ToolFolder), Unusable> {
-        self.accepted.verified(name)
+        self.accepted().verified(name)
     }
 
     fn cells(&self) -> MutexGuard<'_, HashMap<ToolName, Arc<Loading>>> {

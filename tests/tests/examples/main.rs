@@ -10,6 +10,16 @@ use readme::check;
 use stage::Service;
 
 #[test]
+fn coding_assistant() {
+    check("coding-assistant", &[]);
+}
+
+#[test]
+fn embed() {
+    check("embed", &[]);
+}
+
+#[test]
 fn limits() {
     check("limits", &[]);
 }

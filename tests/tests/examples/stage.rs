@@ -111,7 +111,7 @@ impl Stage {
         let output = Command::new("sh")
             .args(["-c", &format!("exec 2>&1\n{}", self.renamed(command))])
             .current_dir(self.folder())
-            .env("PATH", format!("{}:{path}", program.display()))
+            .env("PATH", format!("{0}:{0}/examples:{path}", program.display()))
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .output()
             .expect("a shell");
