@@ -36,6 +36,7 @@ mod manage;
 mod plan;
 mod reconcile;
 mod redact;
+mod revoke;
 mod root;
 mod run;
 mod runtime;
