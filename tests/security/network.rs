@@ -1,6 +1,7 @@
 //! Requests: which of them leave, where to, and what of them is counted.
 
 mod answer;
+mod held;
 mod hop;
 mod name;
 mod request;

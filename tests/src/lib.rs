@@ -23,7 +23,7 @@ pub use folders::Folders;
 pub use heard::{Notes, Started};
 pub use holders::Holders;
 pub use internet::Internet;
-pub use scene::{ENGINE, SEED, SLOTS, START, Scene, engine, text};
+pub use scene::{ENGINE, SEED, SLOTS, START, Scene, binding, engine, text};
 pub use slow::Slow;
 pub use stored::Stored;
 

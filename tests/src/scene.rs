@@ -9,11 +9,12 @@ use std::{
 
 use ringfence_capability::{Host, Opened, network::Network};
 use ringfence_event::{
-    CallId, Content, Digest, Effect, FunctionName, IdempotencyKey, Outcome, TenantId, Timestamp,
+    Binding, CallId, Content, Digest, Effect, FunctionName, IdempotencyKey, Outcome, TenantId,
+    Timestamp,
 };
 use ringfence_policy::{
-    CallRequest, Decision, Defaults, GrantSet, Grants, Manifest, Permit, TenantGrants, ToolFacts,
-    ToolPolicy, parse_file,
+    Approval, CallRequest, Decision, Defaults, GrantSet, Grants, HoldRules, Manifest, Permit,
+    TenantGrants, ToolFacts, ToolPolicy, parse_file,
 };
 use ringfence_sandbox::{Call, Cancel, Ended, Engine, EngineConfig, Sink, Tool};
 use ringfence_vault::Vault;
@@ -70,6 +71,7 @@ pub struct Scene {
     grants: String,
     tenant_lines: String,
     is_untold: bool,
+    is_approved: bool,
     host: Host,
     /// What is in its memory.
     pub stored: Arc<Stored>,
@@ -95,6 +97,7 @@ impl Scene {
             grants: String::new(),
             tenant_lines: String::new(),
             is_untold: false,
+            is_approved: false,
             host: Host::new(),
             stored: Arc::default(),
             notes: Arc::default(),
@@ -154,6 +157,12 @@ impl Scene {
         Self { is_untold: true, ..self }
     }
 
+    /// A person said yes to each of its calls, whatever rules hold it for.
+    #[must_use]
+    pub fn approved(self) -> Self {
+        Self { is_approved: true, ..self }
+    }
+
     /// The same on another host.
     #[must_use]
     pub fn with_host(self, host: Host) -> Self {
@@ -199,8 +208,10 @@ impl Scene {
         if self.is_untold {
             request.arguments_text = "{}";
         }
-        let decision = self.policy(function.as_str()).decide(&request);
-        match decision {
+        let policy = self.policy(function.as_str());
+        let binding = self.is_approved.then(|| binding(&policy, &request));
+        request.approval = binding.as_ref().map(Approval::Call);
+        match policy.decide(&request) {
             Decision::Permit(permit) => permit,
             other => panic!("{other:?}"),
         }
@@ -250,6 +261,30 @@ impl Scene {
     pub async fn works(&self) {
         let ended = self.run("hold", json!({ "how": "sleep", "count": 1 })).await;
         assert_eq!(text(&ended), "done", "{ended:?}");
+    }
+}
+
+/// What a yes to a call is bound to, whether the call is held or only denied a part.
+///
+/// # Panics
+///
+/// If it is refused whole.
+#[must_use]
+pub fn binding(policy: &ToolPolicy, request: &CallRequest<'_>) -> Binding {
+    let permit = match policy.decide(request) {
+        Decision::Permit(permit) => permit,
+        Decision::Hold(_, held) => return held.binding,
+        Decision::Denial(denial) => panic!("{denial}"),
+    };
+    Binding {
+        user: permit.user().clone(),
+        tool: permit.tool().clone(),
+        function: permit.function().clone(),
+        component: permit.component(),
+        definitions: permit.definitions(),
+        policy: permit.version(),
+        rules: request.rules.map_or_else(|| HoldRules::default().digest(), HoldRules::digest),
+        arguments: permit.arguments(),
     }
 }
 

@@ -188,6 +188,10 @@ impl<'de> Deserialize<'de> for FunctionList {
 
 #[cfg(test)]
 mod tests {
+    use ringfence_event::{
+        CompactionRule, FallbackRule, ModelFailureClass, RetryRule, RetryRules, SessionLimits,
+    };
+
     use super::*;
 
     const GOOD: &str = r#"name = "coder"
@@ -234,6 +238,72 @@ fuel = "3G"
                  it: `fetch = [\"get\"]` under [tools] in agent.toml:5 (the agent author's file)",
             ),
         );
+    }
+
+    /// Each number of each table, as it is written and where nothing is.
+    #[test]
+    fn what_is_written_is_what_holds() {
+        let written = r#"name = "coder"
+model = { use = "main", fallback = { use = "backup", on = ["cut", "refused", "cut"], after = 3 } }
+instructions = "Go."
+[limits]
+steps = 7
+calls = "2k"
+tokens = "3M"
+time = "4min"
+fuel = "5G"
+concurrent-calls = 6
+usd = "1.25"
+[session-limits]
+calls = 8
+tokens = "9k"
+fuel = "10M"
+usd = "0.11"
+[retry.model]
+attempts = 2
+first = "3s"
+most = "40s"
+time = "5min"
+[retry.call]
+most = "200ms"
+[compaction]
+above = "60k"
+"#;
+        let agent = Agent::parse("agent.toml", written).unwrap();
+        let usd = |text: &str| Some(text.parse().unwrap());
+        let limits = crate::RunLimits {
+            steps: 7,
+            calls: 2_000,
+            tokens: 3_000_000,
+            time_ms: 240_000,
+            fuel: 5_000_000_000,
+            concurrent_calls: 6,
+            usd: usd("1.25"),
+        };
+        assert_eq!(agent.limits, limits);
+        let session_limits = SessionLimits {
+            calls: Some(8),
+            tokens: Some(9_000),
+            fuel: Some(10_000_000),
+            usd: usd("0.11"),
+        };
+        assert_eq!(agent.session_limits, session_limits);
+        let model = RetryRule { attempts: 2, first_ms: 3_000, most_ms: 40_000, time_ms: 300_000 };
+        // A shorter longest pause bounds the first one.
+        let call = RetryRule { first_ms: 200, most_ms: 200, ..RetryRules::DEFAULT.call };
+        assert_eq!(agent.retry, RetryRules { model, call });
+        assert_eq!(agent.compaction, Some(CompactionRule { above: 60_000, keep: 6 }));
+        let fallback = FallbackRule {
+            model: "backup".parse().unwrap(),
+            on: vec![ModelFailureClass::Cut, ModelFailureClass::Refused],
+            after: 3,
+        };
+        assert_eq!(agent.fallback, Some(fallback));
+        let (head, _) = written.split_once("[limits]").unwrap();
+        let agent = Agent::parse("agent.toml", head).unwrap();
+        assert_eq!(agent.limits, crate::RunLimits::DEFAULT);
+        assert_eq!(agent.session_limits, SessionLimits::default());
+        assert_eq!((agent.retry, agent.compaction), (RetryRules::DEFAULT, None));
     }
 
     #[test]
@@ -291,6 +361,8 @@ fuel = "3G"
             ("[limits]", "[retry.tool]\nattempts = 2\n[limits]"),
             ("[limits]", "[compaction]\nkeep = 2\n[limits]"),
             ("[limits]", "[compaction]\nabove = \"60k\"\nkeep = 0\n[limits]"),
+            ("[limits]", "[compaction]\nabove = 0\n[limits]"),
+            ("[limits]", "[retry.call]\ntime = \"0ms\"\n[limits]"),
             ("[limits]", "[[hold]]\nexpires = \"1h\"\n[limits]"),
             ("{ use = \"main\" }", "{ use = \"main\", fallback = \"backup\" }"),
             ("{ use = \"main\" }", "{ use = \"main\", fallback = { use = \"main\" } }"),

@@ -89,8 +89,9 @@ impl RunLimitTable {
 
 impl SessionLimitTable {
     pub(crate) fn limits(self, file: &str, text: &str) -> Result<SessionLimits, ConfigError> {
-        let read =
-            |given: Option<Given>| given.map(|given| given.read(u64::MAX, file, text)).transpose();
+        let read = |given: Option<Given>| {
+            given.map(|given| given.uncounted().read(u64::MAX, file, text)).transpose()
+        };
         Ok(SessionLimits {
             calls: read(count(self.calls))?,
             tokens: read(count(self.tokens))?,
@@ -110,30 +111,51 @@ fn fuel(given: Option<Spanned<Fuel>>) -> Option<Given> {
 
 fn usd(given: Option<Spanned<Usd>>, file: &str, text: &str) -> Result<Option<Money>, ConfigError> {
     let given = given.map(|limit| Given::from((limit.get_ref().0.nanos(), limit.span())));
-    given.map(|given| given.read(u64::MAX, file, text).map(Money::from_nanos)).transpose()
+    given
+        .map(|given| given.uncounted().read(u64::MAX, file, text).map(Money::from_nanos))
+        .transpose()
 }
 
 /// A number of the file, and where it stands.
 pub(crate) struct Given {
     number: u64,
     span: Range<usize>,
+    /// What holds where it is left out.
+    absent: Option<&'static str>,
 }
 
 impl From<(u64, Range<usize>)> for Given {
+    /// One that has a default.
     fn from((number, span): (u64, Range<usize>)) -> Self {
-        Self { number, span }
+        Self { number, span, absent: Some("left out, it has its default") }
     }
 }
 
 impl Given {
-    /// The number, if it is at least 1 and at most `most`.
+    /// The same where nothing is counted if it is left out.
+    pub(crate) fn uncounted(self) -> Self {
+        Self { absent: Some("left out, nothing is counted"), ..self }
+    }
+
+    /// The same where it cannot be left out.
+    pub(crate) fn required(self) -> Self {
+        Self { absent: None, ..self }
+    }
+
+    /// The number, if it is more than 0 and at most `most`.
     pub(crate) fn read(self, most: u64, file: &str, text: &str) -> Result<u64, ConfigError> {
-        let message = match self.number {
+        let wrong = |message: String| ConfigError::at(file, text, self.span, message);
+        match self.number {
             // A run that may do nothing is a mistake, not a limit.
-            0 => "the limit must be at least 1: without the line it has its default".to_owned(),
-            number if number > most => format!("the limit must be at most {most}"),
-            number => return Ok(number),
-        };
-        Err(ConfigError::at(file, text, self.span, message))
+            0 => {
+                let error = wrong("it must be more than 0".to_owned());
+                Err(match self.absent {
+                    Some(absent) => error.with_help(absent),
+                    None => error,
+                })
+            }
+            number if number > most => Err(wrong(format!("it must be at most {most}"))),
+            number => Ok(number),
+        }
     }
 }

@@ -90,7 +90,7 @@ impl CompactionTable {
     pub(crate) fn rule(self, file: &str, text: &str) -> Result<CompactionRule, ConfigError> {
         let above = Given::from((self.above.get_ref().0, self.above.span()));
         Ok(CompactionRule {
-            above: above.read(u64::MAX, file, text)?,
+            above: above.required().read(u64::MAX, file, text)?,
             keep: small(self.keep, KEEP_DEFAULT, file, text)?,
         })
     }

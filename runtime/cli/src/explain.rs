@@ -121,7 +121,7 @@ fn show(explained: &Explanation, request: Option<&str>, sheet: &mut Sheet) {
         None => sheet.line(name),
     }
     match (&explained.asked, request) {
-        (Some(answer), Some(request)) => return show_answer(request, answer, sheet),
+        (Some(answer), Some(request)) => show_answer(request, answer, sheet),
         _ => show_answer("call it", &explained.call, sheet),
     }
     for rule in &explained.holds {

@@ -1,7 +1,8 @@
-//! Short texts for people: cut to a width, quantities in the unit that reads best.
+//! Short texts for people: cut to a width, points in time.
 
 use std::borrow::Cow;
 
+pub(crate) use ringfence::event::amount::{bytes, count, micros, millis};
 use ringfence::event::{Timestamp, neutralise_line};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
@@ -38,36 +39,6 @@ pub(crate) fn first_line(text: &str, columns: usize) -> String {
     }
 }
 
-/// A count with its letter: `950`, `1.2k`, `34.5M`.
-pub(crate) fn count(number: u64) -> String {
-    scaled(number, 1000.0, &["", "k", "M", "G", "T"])
-}
-
-/// Bytes: `17 B`, `3.4 MiB`.
-pub(crate) fn bytes(number: u64) -> String {
-    scaled(number, 1024.0, &[" B", " KiB", " MiB", " GiB", " TiB"])
-}
-
-/// Microseconds: `850 µs`, `12.0 ms`, `3.4 s`, `2 min 5 s`.
-pub(crate) fn micros(us: u64) -> String {
-    match us {
-        0..60_000_000 => scaled(us, 1000.0, &[" µs", " ms", " s"]),
-        _ => {
-            let seconds = us.div_ceil(1_000_000);
-            let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-            match hours {
-                0 => format!("{minutes} min {seconds} s"),
-                _ => format!("{hours} h {minutes} min"),
-            }
-        }
-    }
-}
-
-/// Milliseconds, as [`micros`].
-pub(crate) fn millis(ms: u64) -> String {
-    micros(ms.saturating_mul(1000))
-}
-
 /// A point in time: `2026-11-23 11:44:22 UTC`.
 pub(crate) fn moment(at: Timestamp) -> String {
     let seconds = at.0 / 1000;
@@ -93,49 +64,9 @@ pub(crate) fn several(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-fn scaled(number: u64, step: f64, units: &[&str]) -> String {
-    let mut value = number as f64;
-    let mut unit = 0;
-    // What would be shown as 1000 is shown in the next unit.
-    while value >= step - 0.5 && unit + 1 < units.len() {
-        value /= step;
-        unit += 1;
-    }
-    let digits = if unit == 0 || value >= 99.95 { 0 } else { 1 };
-    format!("{value:.digits$}{}", units[unit])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantities_are_short() {
-        for (number, shown) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1.0k"),
-            (12_345, "12.3k"),
-            (999_499, "999k"),
-            (999_999, "1.0M"),
-            (1_234_567, "1.2M"),
-            (5_000_000_000, "5.0G"),
-        ] {
-            assert_eq!(count(number), shown);
-        }
-        for (number, shown) in [(17, "17 B"), (65_536, "64.0 KiB"), (3_565_158, "3.4 MiB")] {
-            assert_eq!(bytes(number), shown);
-        }
-        for (number, shown) in [
-            (850, "850 µs"),
-            (12_000, "12.0 ms"),
-            (3_400_000, "3.4 s"),
-            (125_000_000, "2 min 5 s"),
-            (3_700_000_000, "1 h 1 min"),
-        ] {
-            assert_eq!(micros(number), shown);
-        }
-    }
 
     #[test]
     fn moments_are_dates() {

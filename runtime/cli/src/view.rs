@@ -2,9 +2,9 @@
 //! `session show` uses too.
 
 use ringfence::event::{
-    Body, BudgetLevel, CallId, CallResult, Denial, Event, Limit, ModelReply, Money, Outcome,
-    PlanStatus, RunId, SessionId, Spent, StepId, Stream, Timestamp, TokenUsage, Usage, UserId,
-    Wait, neutralise_line,
+    Body, BudgetLevel, CallId, CallResult, Denial, Event, Limit, ModelReply, Outcome, PlanStatus,
+    RunId, SessionId, Spent, StepId, Stream, Timestamp, TokenUsage, Usage, UserId, Wait,
+    neutralise_line,
 };
 
 use crate::{
@@ -249,16 +249,11 @@ pub(crate) fn budget(limit: Limit, spent: &Spent) -> String {
         BudgetLevel::Run => "its",
         BudgetLevel::Call => "the call's",
     };
-    let amount = |amount: u64| match limit {
-        Limit::Money => format!("${}", Money::from_nanos(amount)),
-        Limit::Time => millis(amount),
-        _ => count(amount),
-    };
     let reopens = match spent.reopens {
         Some(at) => format!(", which reopens {}", moment(at)),
         None => String::new(),
     };
-    format!("{level} limit of {limit}, {} of {}{reopens}", amount(spent.spent), amount(spent.of))
+    format!("{level} limit of {limit}, {}{reopens}", spent.words(limit))
 }
 
 /// The result of a call of which nobody knows a cost.

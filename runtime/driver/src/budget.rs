@@ -51,7 +51,7 @@ impl Ledger {
         for entry in &self.entries {
             let state = self.state(store, entry, now)?;
             if state.spent >= entry.of {
-                return Ok(Some(stopped(entry, now, state.spent)));
+                return Ok(Some(stopped(entry, now, state.spent, 0)));
             }
         }
         Ok(None)
@@ -69,7 +69,7 @@ impl Ledger {
         for entry in self.entries.iter().filter(|entry| entry.limit == Limit::Calls) {
             let spent = self.state(store, entry, now)?.spent.saturating_add(new);
             if spent > entry.of {
-                return Ok(Some(stopped(entry, now, spent)));
+                return Ok(Some(stopped(entry, now, spent, spent - entry.of)));
             }
         }
         Ok(None)
@@ -105,10 +105,10 @@ impl Ledger {
             Err(ringfence_store::Error::BudgetSpent { limit, spent, reserved, of }) => {
                 let amounts = self.reserved.remove(what).unwrap_or_default();
                 let wanted = amounts.get(&limit).copied().unwrap_or(0);
-                let spent = spent.saturating_add(reserved).saturating_add(wanted);
+                let spent = spent.saturating_add(reserved);
                 let entry =
                     self.entries.iter().find(|entry| (entry.limit, entry.of) == (limit, of));
-                Ok(entry.map(|entry| stopped(entry, now, spent)))
+                Ok(entry.map(|entry| stopped(entry, now, spent, wanted)))
             }
             Err(error) => Err(error.into()),
         }
@@ -133,7 +133,7 @@ impl Ledger {
             u128::from(state.spent) * 100 >= u128::from(entry.of) * WARN_PERCENT
         };
         let states = self.entries.iter().zip(states).filter(near);
-        states.map(|(entry, state)| stopped(entry, now, state.spent)).collect()
+        states.map(|(entry, state)| stopped(entry, now, state.spent, 0)).collect()
     }
 
     fn change(
@@ -193,8 +193,10 @@ impl Stopped {
     }
 }
 
-fn stopped(entry: &BudgetEntry, now: Timestamp, spent: u64) -> Stopped {
-    let reopens = Some(entry.window.of(now).1);
-    let spent = Spent { level: BudgetLevel::Tenant, spent, of: entry.of, reopens };
+fn stopped(entry: &BudgetEntry, now: Timestamp, spent: u64, asked: u64) -> Stopped {
+    let (of, reopens) = (entry.of, Some(entry.window.of(now).1));
+    // A proposal that was refused for it is counted like any other, and was not spent.
+    let spent = if entry.limit == Limit::Calls { spent.min(of) } else { spent };
+    let spent = Spent { level: BudgetLevel::Tenant, spent, asked, of, reopens };
     Stopped { limit: entry.limit, spent, line: entry.line }
 }

@@ -19,7 +19,7 @@ use crate::{
     Agent, Caller, Error, Installed, Runtime,
     buckets::{self, CallBuckets},
     budget::{self, Amounts, Ledger},
-    entropy, redact,
+    entropy, redact, revoke,
     root::register_flags,
     runtime::Inner,
     tool::Unusable,
@@ -404,6 +404,16 @@ pub(crate) async fn run_permitted(
     sink: Arc<dyn Sink>,
 ) -> Over {
     let policy = inner.policy(permit.tenant(), installed);
+    let over = |outcome, denials| {
+        let result = CallResult { outcome, denials, usage: Usage::default() };
+        Over { result, policy: policy.clone(), writes: Default::default(), state: None }
+    };
+    let (tenant, user) = (permit.tenant().clone(), permit.user().clone());
+    let revoked = || revoke::denials(inner, installed, (&tenant, &user), &intent.function);
+    let Some(running) = inner.calls.begin(&tenant, permit.tool(), cancel) else {
+        return over(Outcome::Denied, revoked());
+    };
+    let cancel = running.cancel();
     let host = inner.host.with_scratch(scratch.clone());
     let opening = host.open_away(permit, intent.start, intent.seed, Arc::new(buckets.clone()));
     let opened = tokio::select! {
@@ -419,8 +429,8 @@ pub(crate) async fn run_permitted(
     let opened = match opened {
         Ok(opened) => opened,
         Err(outcome) => {
-            let result = CallResult { outcome, denials: vec![], usage: Usage::default() };
-            return Over { result, policy, writes: Default::default(), state: None };
+            let denials = if outcome == Outcome::Cancelled { revoked() } else { vec![] };
+            return over(outcome, denials);
         }
     };
     let call = Call {
@@ -436,6 +446,9 @@ pub(crate) async fn run_permitted(
     let mut ended = installed.tool.run(opened, call, cancel, sink).await;
     redact::ended(&redactor, &mut ended);
     check_structured(installed, &intent.function, &mut ended.outcome);
+    if ended.outcome == Outcome::Cancelled {
+        ended.denials.extend(revoked());
+    }
     let result = CallResult { outcome: ended.outcome, denials: ended.denials, usage: ended.usage };
     Over { result, policy, writes: ended.writes, state: ended.state }
 }

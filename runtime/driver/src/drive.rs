@@ -12,12 +12,12 @@ use ringfence_catalog::{model_name, resolve};
 use ringfence_event::{
     Asked, CallId, CallLimits, CallResult, Denial, DenialCode, Digest, Event, FunctionName,
     IdempotencyKey, Intent, Limit, ModelFailure, ModelFailureClass, ModelReply, ModelRequest,
-    Money, Note, Outcome, StepId, TokenUsage, ToolName, Usage,
+    Money, Note, Outcome, StepId, TokenUsage, ToolName, Usage, estimated_tokens,
 };
 use ringfence_model::NoDeltas;
 use ringfence_policy::Permit;
 use ringfence_sandbox::{Answer, Cancel, Sink};
-use ringfence_session::{Approval, Command, Definition, Effect, Refused, Session};
+use ringfence_session::{Approval, Command, Definition, Effect, Ending, Refused, Run, Session};
 use tokio::{
     sync::mpsc,
     task::{AbortHandle, JoinSet},
@@ -225,9 +225,9 @@ impl<'a> Driver<'a> {
     /// Whoever cancels means the run that is waited for, and those before it.
     fn cancel_all(&mut self, until: &Until) -> Result<(), Error> {
         if let Until::Run(key) = until
-            && let Some(run) = self.session().run_of(key).map(ringfence_session::Run::id)
+            && let Some(run) = self.session().run_of(key).map(Run::id)
         {
-            let before: Vec<_> = self.session().queued().map(ringfence_session::Run::id).collect();
+            let before: Vec<_> = self.session().queued().map(Run::id).collect();
             for queued in before.into_iter().filter(|queued| *queued <= run) {
                 self.late(Command::Cancel { run: Some(queued) })?;
             }
@@ -563,7 +563,14 @@ impl<'a> Driver<'a> {
                 }
                 Ok(())
             }
-            Ok((_, Done::Call(call, over))) => {
+            Ok((_, Done::Call(call, mut over))) => {
+                // What a limit of the run stopped ends by that limit, as what had not begun does.
+                let stopping = self.session().run().and_then(Run::stopping);
+                if let Some(Ending::LimitReached(limit, _)) = stopping
+                    && over.result.outcome == Outcome::Cancelled
+                {
+                    over.result.outcome = Outcome::LimitReached { limit };
+                }
                 self.journal.ledger().0.release(call.as_str());
                 self.running.remove(&call);
                 self.settle(call, *over, show).await
@@ -679,7 +686,7 @@ impl<'a> Driver<'a> {
 /// How many tokens a request has, roughly.
 fn estimated(request: &ModelRequest) -> u64 {
     let bytes = serde_json::to_vec(request).map_or(0, |json| json.len());
-    ringfence_model::estimated_tokens(bytes)
+    estimated_tokens(bytes)
 }
 
 /// What speaks for a call when it is decided.

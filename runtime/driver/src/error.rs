@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use ringfence_event::{Limit, Money, Spent, TenantId, ToolName};
+use ringfence_event::{Limit, Spent, TenantId, ToolName};
 use ringfence_policy::ConfigError;
 
 /// The host could not do what was asked.
@@ -60,8 +60,8 @@ pub enum Error {
     Refused(#[from] ringfence_session::Refused),
     /// The tenant has spent what it may spend in this window of time. Nothing was begun.
     #[error(
-        "tenant `{tenant}` has spent its limit of {limit}, {} of {} ({file}:{line})",
-        amount(*limit, spent.spent), amount(*limit, spent.of)
+        "tenant `{tenant}` has spent its limit of {limit}, {} ({file}:{line})",
+        spent.words(*limit)
     )]
     Spent {
         /// Whose.
@@ -81,14 +81,6 @@ pub enum Error {
     /// The operating system gives no random bytes.
     #[error("the operating system gives no random bytes: {0}")]
     Entropy(getrandom::Error),
-}
-
-/// An amount in the limit's own unit, as people write it.
-fn amount(limit: Limit, amount: u64) -> String {
-    match limit {
-        Limit::Money => format!("${}", Money::from_nanos(amount)),
-        _ => amount.to_string(),
-    }
 }
 
 impl Error {

@@ -25,6 +25,7 @@ mod manage;
 mod plan;
 mod reconcile;
 mod redact;
+mod revoke;
 mod root;
 mod run;
 mod runtime;

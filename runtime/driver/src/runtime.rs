@@ -17,6 +17,7 @@ use ringfence_store::Store;
 use crate::{
     Config, Error, Installed,
     config::read_text,
+    revoke::Calls,
     root,
     tool::{Tools, Unusable},
 };
@@ -43,7 +44,8 @@ impl Caller {
 #[derive(Clone)]
 pub struct Runtime(pub(crate) Arc<Inner>);
 
-/// What a policy is compiled of, beside the grants, which never change while a runtime is open.
+/// What a policy is compiled of, beside the grants: while a runtime is open they are taken back whole or
+/// stay as they are.
 type PolicyKey = (TenantId, ToolName, [Digest; 3]);
 
 pub(crate) struct Inner {
@@ -52,6 +54,8 @@ pub(crate) struct Inner {
     pub(crate) host: Host,
     pub(crate) scratches: Scratches,
     pub(crate) tools: Tools,
+    /// The calls that run.
+    pub(crate) calls: Calls,
     store: Arc<LazyStore>,
     _sweep: Option<Sweep>,
     policies: Mutex<HashMap<PolicyKey, ToolPolicy>>,
@@ -82,6 +86,7 @@ impl Runtime {
             host,
             scratches,
             tools,
+            calls: Calls::default(),
             store,
             _sweep: sweep,
             policies: Mutex::default(),
@@ -117,7 +122,20 @@ impl Inner {
         let of_tool = [entry.component, entry.definitions, entry.manifest];
         let key = (tenant.clone(), installed.manifest.name.clone(), of_tool);
         let mut policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
-        policies.entry(key).or_insert_with(|| installed.policy(tenant, &self.config.grants)).clone()
+        let compile = || {
+            let policy = installed.policy(tenant, &self.config.grants);
+            match self.calls.is_revoked(tenant, &installed.manifest.name) {
+                true => policy.revoke(),
+                false => policy,
+            }
+        };
+        policies.entry(key).or_insert_with(compile).clone()
+    }
+
+    /// Lets the policies of a tool for a tenant be compiled again.
+    pub(crate) fn forget_policies(&self, tenant: &TenantId, tool: &ToolName) {
+        let mut policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        policies.retain(|(of_tenant, of_tool, _), _| (of_tenant, of_tool) != (tenant, tool));
     }
 
     /// A tool by name, accepted and verified.

@@ -162,6 +162,16 @@ impl TokenUsage {
     }
 }
 
+/// Bytes that a token is taken to have where nobody counts, as English text and code have on the whole.
+const TOKEN_BYTES: usize = 4;
+
+/// What a text of so many bytes comes to where nobody counts its tokens, rounded up: no two models count
+/// alike.
+#[must_use]
+pub fn estimated_tokens(bytes: usize) -> u64 {
+    bytes.div_ceil(TOKEN_BYTES) as u64
+}
+
 fn is_none(count: &u64) -> bool {
     *count == 0
 }

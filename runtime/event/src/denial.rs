@@ -20,6 +20,10 @@ pub struct Denial {
     pub remedies: Vec<Remedy>,
     /// How often the call asked this. At least 1.
     pub times: u64,
+    /// Whether the operator had given it and took it back while the host ran. Its file counts again when
+    /// the host is started anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revoked: bool,
 }
 
 /// Which wall was met. A code never changes its meaning.
@@ -242,7 +246,13 @@ impl Denial {
     /// A denial that was met once.
     #[must_use]
     pub fn new(code: DenialCode, asked: Asked, remedies: Vec<Remedy>) -> Self {
-        Self { code, asked, remedies, times: 1 }
+        Self { code, asked, remedies, times: 1, revoked: false }
+    }
+
+    /// The same for what was given and taken back while the host ran.
+    #[must_use]
+    pub fn revoked(self) -> Self {
+        Self { revoked: true, ..self }
     }
 
     /// The same with no text longer than `bytes`: what a guest asked may be as long as it likes, and
@@ -271,6 +281,9 @@ impl Denial {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self.code {
+            DenialCode::NotGranted if self.revoked => {
+                "the operator has revoked it; its file counts again when the host is started anew"
+            }
             DenialCode::NoSuchFunction => "no installed tool has this function",
             DenialCode::NotInAgent => "the agent does not list this function",
             DenialCode::NotNeeded => "the tool's manifest does not ask for it",

@@ -15,6 +15,8 @@
 
 #![forbid(unsafe_code)]
 
+/// Amounts as people read them.
+pub mod amount;
 mod conversation;
 mod denial;
 mod digest;
@@ -32,7 +34,7 @@ mod wait;
 
 pub use conversation::{
     FunctionSpec, Message, ModelReply, ModelRequest, Parameters, ProposedCall, RequestParts,
-    TokenUsage,
+    TokenUsage, estimated_tokens,
 };
 pub use denial::{Asked, Denial, DenialCode, FileOwner, Remedy};
 pub use digest::{Digest, InvalidDigest};

@@ -223,11 +223,18 @@ pub enum BudgetLevel {
 pub struct Spent {
     /// Where it is counted.
     pub level: BudgetLevel,
-    /// What is spent, with what was asked for and did not fit any more.
+    /// What is spent, with what others have reserved.
     pub spent: u64,
+    /// What was asked for besides, and did not fit any more.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub asked: u64,
     /// Of how much.
     pub of: u64,
     /// When it can be spent again, if it is counted by windows of time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reopens: Option<Timestamp>,
+}
+
+fn is_nothing(amount: &u64) -> bool {
+    *amount == 0
 }

@@ -57,7 +57,7 @@ mod vendor;
 
 pub use config::{ModelConfig, ModelSource, ModelTable, VendorConfig, VendorProtocol};
 pub use key::KeySource;
-pub use limits::{TokenLimits, estimated_tokens};
+pub use limits::TokenLimits;
 pub use model::{Completion, Deltas, Model, ModelError, NoDeltas};
 pub use script::ScriptError;
 pub use scripted::ScriptedModel;

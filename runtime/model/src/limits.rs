@@ -1,18 +1,15 @@
 //! How much a model reads and writes at most.
 
-use ringfence_event::{ModelFailureClass, ModelRequest};
+use ringfence_event::{ModelFailureClass, ModelRequest, estimated_tokens};
 
 use crate::ModelError;
-
-/// Bytes a token is taken to have where nobody counts, as English text has on the whole.
-const TOKEN_BYTES: usize = 4;
 
 /// The most tokens that a model reads and writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TokenLimits {
     /// Of one reply; `None`: what the model itself allows.
     pub output: Option<u64>,
-    /// Of one request, by [`estimated_tokens`]; `None`: what the model itself takes.
+    /// Of one request, by [`estimated_tokens`](ringfence_event::estimated_tokens); `None`: what the model itself takes.
     pub context: Option<u64>,
 }
 
@@ -35,12 +32,6 @@ impl TokenLimits {
         );
         Err(ModelError::new(ModelFailureClass::TooLong, message))
     }
-}
-
-/// What a text of so many bytes comes to where nobody counts its tokens: a quarter, rounded up.
-#[must_use]
-pub fn estimated_tokens(bytes: usize) -> u64 {
-    bytes.div_ceil(TOKEN_BYTES) as u64
 }
 
 /// The size of a request, as JSON.

@@ -5,11 +5,12 @@ use std::future;
 
 use ringfence_event::{
     Message, ModelFailureClass, ModelReply, ModelRequest, ProposedCall, TokenUsage,
+    estimated_tokens,
 };
 use serde_json::Value;
 
 use crate::{
-    Completion, Deltas, Model, ModelError, ScriptError, TokenLimits, estimated_tokens,
+    Completion, Deltas, Model, ModelError, ScriptError, TokenLimits,
     limits::request_bytes,
     script::{self, Arguments, Reply, Turn},
 };

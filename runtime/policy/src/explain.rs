@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 
 use ringfence_event::{
-    Access, Asked, Denial, Digest, Effect, FunctionName, Money, Remedy, RootName, Scope,
-    SecretName, UserId,
+    Access, Asked, Denial, DenialCode, Digest, Effect, FunctionName, Money, Remedy, RootName,
+    Scope, SecretName, UserId,
 };
 use url::{Host, Url};
 
@@ -94,7 +94,8 @@ pub struct Explanation {
     /// Its effect; `None` where the tool has no such function.
     pub effect: Option<Effect>,
     /// The tenant's rules that can hold a call of it until a person says yes; with `host` or `path`
-    /// only a call that comes to these.
+    /// only a call that comes to these. Where there is a request, those that can be for it, whatever the
+    /// arguments are and the run has cost by then.
     pub holds: Vec<Remedy>,
     /// Whether it may be called at all.
     pub call: Answer,
@@ -129,9 +130,35 @@ impl ToolPolicy {
             }
             (None, None) => None,
         };
-        let holds = self.holds(function, None);
+        let holds = match request {
+            None => self.holds(function, None),
+            Some(request) => self.holds_request(function, request, asked.as_ref()),
+        };
         let (function, effect) = (function.clone(), self.effect(function));
         Explanation { function, effect, holds, call, asked, open: table.open, shut: table.shut }
+    }
+
+    /// The rules that can hold a call for the sake of a request, but for one that the answer names
+    /// already.
+    fn holds_request(
+        &self,
+        function: &FunctionName,
+        request: &Request,
+        answer: Option<&Answer>,
+    ) -> Vec<Remedy> {
+        let Some(effect) = self.effect(function) else { return Vec::new() };
+        let joined = self.joined();
+        let rules = joined.holds.of_function(&joined.tool.name, function, effect);
+        let lines =
+            rules.filter(|rule| rule.may_be_for(request)).map(|rule| joined.holds.line(rule));
+        match answer {
+            // What is denied for another reason is not held.
+            Some(Answer::Denied(denial)) if denial.code != DenialCode::NeedsApproval => Vec::new(),
+            Some(Answer::Denied(denial)) => {
+                lines.filter(|line| !denial.remedies.contains(line)).collect()
+            }
+            _ => lines.collect(),
+        }
     }
 
     fn explain_call(&self, user: &UserId, function: &FunctionName) -> (Answer, Option<Permit>) {

@@ -2,7 +2,7 @@
 //! them holds, the shortest expiry counts, a no at the end of it goes before a yes, and an answer
 //! for one call before one for the session.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{collections::BTreeSet, fmt::Write as _, net::IpAddr};
 
 use ringfence_event::{
     ApprovalScope, Binding, Digest, Effect, FileOwner, FunctionName, Money, OnExpiry, Remedy,
@@ -11,7 +11,7 @@ use ringfence_event::{
 use url::Url;
 
 use crate::{
-    CallRequest, FilePattern, HostPattern, Millis, Permit, Root, SocketPass,
+    CallRequest, FilePattern, HostPattern, Millis, Permit, Request, Root, SocketPass,
     arguments::Json,
     file_pattern,
     quote::{quote, quote_all},
@@ -87,9 +87,13 @@ pub(crate) struct Closed {
 }
 
 impl Closed {
-    /// The rule that shuts the host of a request.
-    pub(crate) fn host(&self, url: &Url) -> Option<&Remedy> {
-        self.hosts.iter().find(|(host, _)| host.matches_url(url)).map(|(_, rule)| rule)
+    /// The rule that shuts the host of a request, by its name or by the address that is granted beside
+    /// it.
+    pub(crate) fn host(&self, url: &Url, address: Option<IpAddr>) -> Option<&Remedy> {
+        let shuts = |host: &HostPattern| {
+            host.matches_url(url) || address.is_some_and(|address| host.matches_address(address))
+        };
+        self.hosts.iter().find(|(host, _)| shuts(host)).map(|(_, rule)| rule)
     }
 
     /// The rule that shuts a socket, by the name or by the address that it leads to.
@@ -190,6 +194,20 @@ impl HoldRule {
             (None, Some(path)) => {
                 arguments.any(|json| json.any_text(&|text| names_path(path, roots, text)))
             }
+        }
+    }
+
+    /// Whether a call that comes to a request may be held by it, whatever else is so then.
+    pub(crate) fn may_be_for(&self, request: &Request) -> bool {
+        match (&self.host, &self.path, request) {
+            (None, None, _) => true,
+            (Some(host), _, Request::Http { url, .. }) => host.matches_url(url),
+            (Some(host), _, Request::Socket { to }) => host.matches(to.host()),
+            (_, Some(path), Request::File { path: asked, .. }) => {
+                let asked = file_pattern::normalise(asked);
+                path.matches(&asked) || path.matches_below(&asked)
+            }
+            _ => false,
         }
     }
 

@@ -183,7 +183,7 @@ impl Permit {
         if !pass.secrets.is_empty() {
             self.check_secrets(&pass, named, method, url)?;
         }
-        match self.closed().and_then(|closed| closed.host(url)) {
+        match self.closed().and_then(|closed| closed.host(url, pass.address)) {
             Some(rule) => Err(self.deny_held_http(method, url, rule)),
             None => Ok(pass),
         }

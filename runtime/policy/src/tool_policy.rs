@@ -86,7 +86,7 @@ pub struct ToolPolicy {
 }
 
 /// Both sides of one tool, and what each function may open of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Joined {
     pub(crate) tenant: TenantId,
     pub(crate) tool: ToolFacts,
@@ -105,10 +105,12 @@ pub(crate) struct Joined {
     pub(crate) functions: Vec<Rules>,
     /// Why every call is refused, if it is.
     closed: Option<(DenialCode, Vec<Remedy>)>,
+    /// Whether that is because the operator took back what was granted.
+    is_revoked: bool,
 }
 
 /// What one function may do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) name: FunctionName,
     pub(crate) effect: Effect,
@@ -182,8 +184,24 @@ impl ToolPolicy {
                 holds,
                 functions,
                 closed,
+                is_revoked: false,
             }),
         }
+    }
+
+    /// The same once the operator has taken back what was granted: every call is refused, by another
+    /// version. What was refused before stays so for its own reason.
+    #[must_use]
+    pub fn revoke(self) -> Self {
+        if self.inner.closed.is_some() {
+            return self;
+        }
+        let mut joined = Arc::unwrap_or_clone(self.inner);
+        let line = joined.operator_line(joined.granted.line, String::new(), joined.table());
+        joined.closed = Some((DenialCode::NotGranted, vec![line]));
+        joined.is_revoked = true;
+        joined.version = Digest::of(format!("ringfence revoked 1\n{}", joined.version).as_bytes());
+        Self { inner: Arc::new(joined) }
     }
 
     /// The hash of the canonical needs and grants: an equal version decides equally.
@@ -274,7 +292,8 @@ impl ToolPolicy {
             function: Some(request.function.clone()),
             name: format!("{tool}_{}", request.function),
         };
-        Decision::Denial(Denial::new(code, asked, remedies))
+        let denial = Denial::new(code, asked, remedies);
+        Decision::Denial(if self.inner.is_revoked { denial.revoked() } else { denial })
     }
 }
 

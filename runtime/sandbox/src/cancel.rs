@@ -28,6 +28,8 @@ struct State {
     /// The calls that run under this request, and the pulses of their engines.
     running: Mutex<Vec<Running>>,
     next: AtomicU64,
+    /// The request for all of several calls that this one is for one of.
+    above: Option<Cancel>,
 }
 
 struct Running {
@@ -49,6 +51,12 @@ impl Cancel {
         Self::default()
     }
 
+    /// A request for one of the calls that this one is for: made when this one is, or by itself.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self(Arc::new(State { above: Some(self.clone()), ..State::default() }))
+    }
+
     /// Asks for the call to stop. Asking again changes nothing.
     pub fn cancel(&self) {
         self.0.requested.store(true, SeqCst);
@@ -59,7 +67,7 @@ impl Cancel {
     /// Whether somebody asked.
     #[must_use]
     pub fn is_requested(&self) -> bool {
-        self.0.requested.load(SeqCst)
+        self.0.requested.load(SeqCst) || self.0.above.as_ref().is_some_and(Self::is_requested)
     }
 
     /// Waits until somebody asks.
@@ -68,20 +76,28 @@ impl Cancel {
         tokio::pin!(notified);
         // Listening first, looking second: a request in between is heard.
         notified.as_mut().enable();
-        if !self.is_requested() {
-            notified.await;
+        if self.is_requested() {
+            return;
+        }
+        match &self.0.above {
+            None => notified.await,
+            Some(above) => tokio::select! {
+                () = notified => {}
+                () = Box::pin(above.requested()) => {}
+            },
         }
     }
 
     /// Ties the request to a call that begins now.
     pub(crate) fn attach(&self, pulse: Arc<Pulse>) -> Attached<'_> {
+        let above = self.0.above.as_ref().map(|above| Box::new(above.attach(pulse.clone())));
         pulse.begin();
         let id = self.0.next.fetch_add(1, SeqCst);
         self.running().push(Running { id, pulse, hurried: false });
-        if self.is_requested() {
+        if self.0.requested.load(SeqCst) {
             self.hurry();
         }
-        Attached { cancel: self, id }
+        Attached { cancel: self, id, _above: above }
     }
 
     fn hurry(&self) {
@@ -100,6 +116,7 @@ impl Cancel {
 pub(crate) struct Attached<'a> {
     cancel: &'a Cancel,
     id: u64,
+    _above: Option<Box<Self>>,
 }
 
 impl Drop for Attached<'_> {

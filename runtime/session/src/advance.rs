@@ -212,6 +212,7 @@ impl<'d> Draft<'d> {
         let steps = Spent {
             level: BudgetLevel::Run,
             spent: u64::from(step - 1),
+            asked: 0,
             of: u64::from(limits.steps),
             reopens: None,
         };
@@ -225,7 +226,7 @@ impl<'d> Draft<'d> {
                 let late = limit == Limit::Calls;
                 exhausted(limit)
                     .filter(|spent| !late || spent.spent > spent.of)
-                    .map(|spent| (limit, spent))
+                    .map(|spent| (limit, if late { budget::with_refused(spent) } else { spent }))
             })
         };
         match spent {
@@ -243,7 +244,7 @@ impl<'d> Draft<'d> {
         // A proposal more than there may be is the one that does not fit.
         let calls = levels.into_iter().filter_map(|level| spent(level, Limit::Calls));
         if let Some(calls) = calls.into_iter().find(|calls| calls.spent > calls.of) {
-            return Some((Limit::Calls, Some(calls)));
+            return Some((Limit::Calls, Some(budget::with_refused(calls))));
         }
         // No step can follow, so nobody would read what the calls return.
         for limit in [Limit::Tokens, Limit::Money] {
@@ -257,7 +258,7 @@ impl<'d> Draft<'d> {
             // fit.
             let wanted = fuel.spent.saturating_add(reserved);
             let over = wanted > fuel.of || fuel.spent >= fuel.of;
-            over.then_some((Limit::Fuel, Some(Spent { spent: wanted, ..fuel })))
+            over.then_some((Limit::Fuel, Some(Spent { asked: reserved, ..fuel })))
         })
     }
 }

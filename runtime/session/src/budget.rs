@@ -40,7 +40,14 @@ pub(crate) fn spent(
         BudgetLevel::Run => session.run().map(Run::totals).unwrap_or_default(),
         _ => session.totals(),
     };
-    Some(Spent { level, spent: totals.counted(limit), of, reopens: None })
+    Some(Spent { level, spent: totals.counted(limit), asked: 0, of, reopens: None })
+}
+
+/// The same where more is counted than there may be, because what was refused for it is counted too: that
+/// was asked for and not spent.
+pub(crate) fn with_refused(counted: Spent) -> Spent {
+    let asked = counted.spent.saturating_sub(counted.of);
+    Spent { spent: counted.spent - asked, asked, ..counted }
 }
 
 /// What run and session both have left; [`u64::MAX`] where neither has a limit.

@@ -1,7 +1,7 @@
 //! A conversation that grew long is told in short: the model writes a summary of its beginning, the
 //! last steps stay as they are, and a call stays with its result. The journal keeps everything.
 
-use ringfence_event::{Message, ModelRequest, StepId};
+use ringfence_event::{Message, ModelRequest, StepId, estimated_tokens};
 
 use crate::{Definition, RunStatus, Session, Step, history::Part};
 
@@ -16,9 +16,6 @@ const SUMMARY: &str = "[host] Summary of the conversation so far:\n";
 
 /// Stands in its place when the model gave none.
 const LEFT_OUT: &str = "[host] The beginning of the conversation is left out: it grew too long.";
-
-/// Bytes that a token is taken to have, as English text and code have on the whole.
-const TOKEN_BYTES: u64 = 4;
 
 impl Session {
     /// The part of the conversation that is to be told in short before the model is asked again:
@@ -70,7 +67,7 @@ impl Session {
     }
 }
 
-/// How many tokens a conversation has, roughly: no two models count alike.
+/// How many tokens a conversation has, roughly.
 pub(crate) fn estimate(messages: &[Message]) -> u64 {
     let bytes = |message: &Message| match message {
         Message::User { text } => text.len(),
@@ -80,5 +77,5 @@ pub(crate) fn estimate(messages: &[Message]) -> u64 {
         }
         Message::Result { function, text, .. } => function.len() + text.len(),
     };
-    messages.iter().map(|message| bytes(message) as u64).sum::<u64>().div_ceil(TOKEN_BYTES)
+    estimated_tokens(messages.iter().map(bytes).sum())
 }

@@ -147,7 +147,8 @@ impl Session {
                 if let Some(deadline) = run.deadline(&definition.limits)
                     && deadline <= at
                 {
-                    self.stop(&mut draft, Some(Limit::Time), None)?;
+                    let spent = run.time_spent(&definition.limits, deadline, at);
+                    self.stop(&mut draft, Some(Limit::Time), Some(spent))?;
                 }
             }
             Command::Recover => self.recover(&mut draft)?,

@@ -284,6 +284,18 @@ impl Run {
         self.started.map(|at| Timestamp(at.0.saturating_add(granted)))
     }
 
+    /// How much of its time a run has taken that is past its deadline; what it waited does not count.
+    pub(crate) fn time_spent(
+        &self,
+        limits: &RunLimits,
+        deadline: Timestamp,
+        at: Timestamp,
+    ) -> Spent {
+        let late = at.0.saturating_sub(deadline.0);
+        let (spent, of) = (limits.time_ms.saturating_add(late), limits.time_ms);
+        Spent { level: BudgetLevel::Run, spent, asked: 0, of, reopens: None }
+    }
+
     /// When something of it is to be looked at again although nobody says anything.
     pub(crate) fn timer(&self) -> Option<Timestamp> {
         if self.stopping.is_some() {

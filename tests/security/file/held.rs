@@ -1,5 +1,5 @@
 //! What a hold rule shuts by its path, in a call that nobody said yes to: whatever leads there is
-//! denied by the rule, and the same is open where no rule shuts it.
+//! denied by the rule, and the same is open to a call that somebody said yes to.
 
 use std::{
     fs,
@@ -31,19 +31,19 @@ fn folders() -> Folders {
     folders
 }
 
-fn scene(folders: &Folders, held: bool) -> Scene {
-    let rule = "[[tenant.local.hold]]\npath = \"/workspace/keys/**\"";
-    let scene =
-        Scene::new(Effect::Unsafe).root("workspace", &folders.workspace(), "write").untold();
-    if held { scene.tenant_lines(rule) } else { scene }
+fn scene(folders: &Folders) -> Scene {
+    Scene::new(Effect::Unsafe)
+        .root("workspace", &folders.workspace(), "write")
+        .untold()
+        .tenant_lines("[[tenant.local.hold]]\npath = \"/workspace/keys/**\"")
 }
 
 fn act(act: &str, path: &str, to: &str) -> Value {
     json!({ "act": act, "path": path, "to": to, "text": "new text", "to_root": "/workspace" })
 }
 
-/// F16: each way to a shut file or folder, through each interface. The control is the same call
-/// with nothing shut.
+/// F16: each way to a shut file or folder, through each interface. The control is the same call once
+/// a person said yes to it.
 #[tokio::test]
 async fn f16_no_way_leads_to_what_a_rule_shuts() {
     let files = [
@@ -84,7 +84,7 @@ async fn f16_no_way_leads_to_what_a_rule_shuts() {
     ]);
     for (name, path, to) in cases {
         let folders = folders();
-        let ended = scene(&folders, true).run("file", act(name, path, to)).await;
+        let ended = scene(&folders).run("file", act(name, path, to)).await;
         assert_eq!(text(&ended), "error: not-permitted", "{name} {path} {to}: {ended:?}");
         let [denial] = &ended.denials[..] else { panic!("{name} {path} {to}: {ended:?}") };
         assert_eq!(denial.code, DenialCode::NeedsApproval, "{name} {path} {to}: {denial}");
@@ -93,7 +93,7 @@ async fn f16_no_way_leads_to_what_a_rule_shuts() {
         assert_eq!(fs::read_to_string(folders.workspace().join("keys/deep/key")).unwrap(), "key");
         assert!(!folders.workspace().join("sub/stolen").exists());
 
-        let ended = scene(&folders, false).run("file", act(name, path, to)).await;
+        let ended = scene(&folders).approved().run("file", act(name, path, to)).await;
         assert!(ended.denials.is_empty(), "{name} {path} {to}: {ended:?}");
         let Outcome::Succeeded { .. } = ended.outcome else { panic!("{name} {path}: {ended:?}") };
         assert!(!text(&ended).contains("not-permitted"), "{name} {path} {to}: {ended:?}");
@@ -105,7 +105,7 @@ async fn f16_no_way_leads_to_what_a_rule_shuts() {
 #[tokio::test]
 async fn f16_a_rule_shuts_what_it_names_and_tells_nothing_of_it() {
     let folders = folders();
-    let scene = scene(&folders, true);
+    let scene = scene(&folders);
     for path in ["keys/gone", "keys/gone/x", "alias/gone/x", "dangling", "twice/gone", "dangling/x"]
     {
         let ended = scene.file("read", path).await;
@@ -139,7 +139,7 @@ async fn f16_a_link_that_turns_while_it_is_followed_opens_nothing() {
     let top = folders.workspace();
     fs::create_dir_all(top.join("open/deep")).unwrap();
     fs::write(top.join("open/deep/key"), "open").unwrap();
-    let scene = scene(&folders, true);
+    let scene = scene(&folders);
     let (stop, turns) = (AtomicBool::new(false), AtomicU32::new(0));
     let (mut read, mut denied) = (0, 0);
     std::thread::scope(|scope| {

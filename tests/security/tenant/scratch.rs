@@ -7,7 +7,6 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
-    time::Duration,
 };
 
 use ringfence::{
@@ -208,27 +207,24 @@ async fn f15_the_scratch_of_a_direct_call_ends_with_it() {
     }
     // Whoever waited went away: then it is removed beside everything else.
     let (started, mut wait) = tokio::sync::mpsc::unbounded_channel();
-    struct Tell(PathBuf, tokio::sync::mpsc::UnboundedSender<usize>);
+    struct Tell(PathBuf, tokio::sync::mpsc::UnboundedSender<fs::File>);
     impl Sink for Tell {
         fn note(&self, _: Note) {
-            self.1.send(names(&self.0).len()).unwrap();
+            let [name] = &names(&self.0)[..] else { panic!("it has one") };
+            self.1.send(fs::File::open(self.0.join(name)).unwrap()).unwrap();
         }
     }
     let call = direct_call("hold", json!({ "how": "poll-nothing" }));
     let cancel = Cancel::new();
-    tokio::select! {
+    let left = tokio::select! {
         ended = runtime.call(&ann, call, &cancel, Arc::new(Tell(folder.clone(), started))) => {
             panic!("{ended:?}")
         }
-        there = wait.recv() => assert_eq!(there, Some(1)),
-    }
-    for _ in 0..1_000 {
-        if names(&folder).is_empty() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it is still there");
+        there = wait.recv() => there.unwrap(),
+    };
+    // It is locked until it is removed.
+    tokio::task::spawn_blocking(move || left.lock().unwrap()).await.unwrap();
+    assert_eq!(names(&folder), [""; 0]);
 }
 
 /// F15: what a process left that died goes at the next start; what is anybody's stays.

@@ -5,6 +5,7 @@ mod cancel;
 mod demo;
 mod durability;
 mod forbidden;
+mod given_back;
 mod limits;
 mod loopback;
 mod memory;

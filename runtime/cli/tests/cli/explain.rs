@@ -47,6 +47,52 @@ fn each_side_is_named_by_its_line() {
     assert_snapshot!(shown);
 }
 
+/// Rules that can hold a call are named: all of them with the call, those that a request can meet with the
+/// request, also where what they say is known only when the call is made.
+#[test]
+fn what_may_be_held_is_told() {
+    let scene = scene();
+    scene.file(
+        "ringfence.toml",
+        r#"[tenant.acme.tool.files]
+fs.workspace = { path = "data", access = "write" }
+
+[[tenant.acme.hold]]
+path = "/workspace/keys/**"
+
+[[tenant.acme.hold]]
+path = "/workspace/notes/**"
+spent = "0.50"
+
+[[tenant.acme.hold]]
+argument = { at = "/text", matches = "*password*" }
+answer = "call"
+
+[[tenant.acme.hold]]
+tool = "files"
+function = "remove"
+expires = "1h"
+
+[[tenant.acme.hold]]
+host = "pay.example"
+"#,
+    );
+    let mut shown = String::new();
+    for (words, code) in [
+        (&["write"][..], 0),
+        (&["write", "fs", "write", "/workspace/a.txt"], 0),
+        (&["write", "fs", "write", "/workspace/keys/a.txt"], 3),
+        (&["write", "fs", "write", "/workspace/notes/a.txt"], 0),
+        (&["remove", "fs", "write", "/workspace/x/../notes"], 0),
+        (&["read", "http", "GET", "https://PAY.example/"], 3),
+    ] {
+        let arguments = [&["explain", "files"], words, &["--tenant", "acme"]].concat();
+        let ran = scene.run(&arguments).expect(code);
+        shown += &format!("$ ringfence {}\n{}\n", arguments.join(" "), ran.shown);
+    }
+    assert_snapshot!(shown);
+}
+
 /// The words are those of the call itself.
 #[test]
 fn a_denial_is_the_calls_own() {

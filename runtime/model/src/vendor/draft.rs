@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use ringfence_event::{
     ModelFailure, ModelFailureClass as Class, ModelReply, ProposedCall, TokenUsage,
+    estimated_tokens,
 };
 
 use super::unusable;
-use crate::estimated_tokens;
 
 /// What has come of a reply.
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 //! Mistakes in files, and what people are told.
 
-use ringfence_policy::Manifest;
+use ringfence_event::Limit;
+use ringfence_policy::{BudgetEntry, Manifest, Window};
 
 use crate::scene::grants;
 
@@ -169,4 +170,32 @@ fn mistakes_in_grants() {
         shown += &format!("{}\n", error.map_or_else(|error| error.render(), ToString::to_string));
     }
     insta::assert_snapshot!(shown);
+}
+
+/// What a tenant may spend is what is written, in its unit and its window; what is not written is not
+/// counted.
+#[test]
+fn a_budget_is_what_is_written() {
+    let check = |lines: &str, expected: &[(Limit, u64, Window, u32)]| {
+        let read = grants(&format!("[tenant.acme.budget]\n{lines}\n")).unwrap();
+        let budget = read.tenant_budget(&"acme".parse().unwrap()).expect("a table");
+        let entry = |(limit, of, window, line): &(_, _, _, _)| BudgetEntry {
+            limit: *limit,
+            of: *of,
+            window: *window,
+            line: *line,
+        };
+        assert_eq!(budget.entries, expected.iter().map(entry).collect::<Vec<_>>(), "{lines}");
+        assert!(read.tenant_budget(&"other".parse().unwrap()).is_none());
+    };
+    check("calls = \"10k per hour\"", &[(Limit::Calls, 10_000, Window::Hour, 2)]);
+    check("tokens = \"5M per week\"", &[(Limit::Tokens, 5_000_000, Window::Week, 2)]);
+    check(
+        "# what a month may cost\nusd = \"12.50 per month\"\nfuel = \"3G per day\"",
+        &[
+            (Limit::Fuel, 3_000_000_000, Window::Day, 4),
+            (Limit::Money, 12_500_000_000, Window::Month, 3),
+        ],
+    );
+    check("", &[]);
 }

@@ -279,7 +279,8 @@ impl Play {
                 }));
             }
             6 => {
-                let spent = Spent { level: BudgetLevel::Tenant, spent: 1, of: 1, reopens: None };
+                let spent =
+                    Spent { level: BudgetLevel::Tenant, spent: 1, asked: 0, of: 1, reopens: None };
                 drop(self.tell(Command::Spent { limit: Limit::Money, spent }));
             }
             4 => {

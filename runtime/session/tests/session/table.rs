@@ -124,7 +124,7 @@ fn commands(world: &World) -> Vec<Command> {
     };
     let (by, text) = (UserId::local(), || "more".to_owned());
     let say = |busy| Command::Input { text: text(), busy, key: None, not_after: None, agent: None };
-    let spent = Spent { level: BudgetLevel::Tenant, spent: 9, of: 10, reopens: None };
+    let spent = Spent { level: BudgetLevel::Tenant, spent: 9, asked: 0, of: 10, reopens: None };
     let reconcile = |result| Command::Reconcile { call: first.clone(), by: None, result };
     let all = vec![
         Command::Create { agent, agent_digest: world.definition.digest },

@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 
+use ringfence_sdk::http::{Method, Request};
 use ringfence_sdk::prelude::*;
 use wasip2::clocks::monotonic_clock;
 use wasip2::filesystem::types::{DescriptorFlags, OpenFlags, PathFlags};
@@ -12,6 +13,9 @@ pub(crate) struct Hold {
     /// Of whatever it is: milliseconds, MiB, handles, an exit code.
     #[serde(default)]
     count: u64,
+    /// What is asked for over and over.
+    #[serde(default)]
+    url: String,
 }
 
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
@@ -33,6 +37,9 @@ enum How {
     Mark,
     MarkAndPanic,
     Search,
+    Grow,
+    Files,
+    Fetch,
 }
 
 /// Holds on to something, or fails in one of the ways of a program.
@@ -68,6 +75,23 @@ pub(crate) fn hold(args: Hold) -> Result<String> {
                 black_box(monotonic_clock::now());
             }
         }
+        How::Grow => {
+            let mut held: Vec<Vec<u8>> = Vec::new();
+            while black_box(true) {
+                // By the page, and from the beginning once it is enough.
+                let pages = held.len() % (count << 4).max(1);
+                held.resize(pages, Vec::new());
+                held.push(black_box(vec![1; 64 << 10]));
+            }
+        }
+        How::Files => loop {
+            let failed = |error: std::io::Error| Error::failed(error.to_string());
+            black_box(std::fs::read("/workspace/a.txt").map_err(failed)?);
+        },
+        How::Fetch => loop {
+            let asked = Request::new(Method::Get, args.url.as_str()).send();
+            black_box(asked.map_err(|error| Error::failed(error.to_string()))?.status);
+        },
         How::Mark => return Ok(marked(count, Some(MARK)).to_string()),
         How::MarkAndPanic => panic!("{} words are marked", marked(count, Some(MARK))),
         How::Search => return Ok(marked(count, None).to_string()),
