@@ -133,7 +133,7 @@ fn list(runtime: &Runtime, screen: &mut Screen) -> Result<Exit> {
     let mut table = Table::new(&["TOOL", ">FUNCTIONS", "STATE", "PLACE"]);
     let mut objects = vec![];
     for (name, entry) in runtime.tools() {
-        let state = match runtime.verify(name) {
+        let state = match runtime.verify(&name) {
             Ok(()) => "accepted".to_owned(),
             Err(ringfence::Error::Changed(difference)) => {
                 format!("changed ({})", several(difference.changes.len(), "difference"))
