@@ -17,7 +17,8 @@ Exit codes of `run` and `call`: 0 done, 1 failed, 2 bad usage or input, 3 denied
 
 With --json, standard output is JSON and nothing else; an error is one object, {\"error\": \
 {\"code\": …, \"message\": …}}, whose code is `usage`, `config` (with file, line and column), \
-`host`, or why a session does not take something, such as `not-waiting`. Arguments that cannot be read are told on standard error all the same.";
+`host`, or says more: `no-such-session`, `unfit-answer`, or why a session does not take something, \
+such as `not-waiting`. Arguments that cannot be read are told on standard error all the same.";
 
 /// Runs agents whose every tool is a sandboxed WebAssembly component.
 #[derive(Debug, Parser)]

@@ -55,8 +55,8 @@ pub(crate) fn report(error: &Error, screen: &mut Screen) -> Exit {
     }
 }
 
-/// `{"error": {"code", "message"}}`; `code` is `usage` or `host`, and for a mistake in a file
-/// `config`, with its place; where a session does not take something, the code of why.
+/// `{"error": {"code", "message"}}`; for a mistake in a file with its place, for everything else with
+/// the library's code, and for what the program finds itself with `usage` or `host`.
 fn as_json(error: &Error, config: Option<&ConfigError>, usage: bool) -> Value {
     match config {
         Some(config) => json!({ "error": {
@@ -69,7 +69,7 @@ fn as_json(error: &Error, config: Option<&ConfigError>, usage: bool) -> Value {
         }}),
         None => {
             let code = match error.downcast_ref() {
-                Some(ringfence::Error::Refused(refused)) => refused.code(),
+                Some(ours) => ringfence::Error::code(ours),
                 _ if usage => "usage",
                 _ => "host",
             };

@@ -238,9 +238,7 @@ impl Journal {
 
 /// Somebody else drives the session.
 pub(crate) fn driven(id: &SessionId) -> Error {
-    Error::input(format!(
-        "session {id} is being driven already; `ringfence session cancel {id}` ends its run"
-    ))
+    Error::Driven { session: id.clone() }
 }
 
 /// Takes a session to drive it, on this machine; `None` if somebody else has. The claim in the store
