@@ -104,6 +104,40 @@ pub enum Error {
         /// What does not fit, and where.
         message: String,
     },
+    /// Nothing of the caller's is unfinished that this program could go on with.
+    #[error("nothing is unfinished; what waits for a person is in `ringfence approvals list`")]
+    NothingUnfinished,
+    /// An exported session is not one, or is none for here. Nothing was stored.
+    #[error("line {line}: {message}")]
+    Import {
+        /// The line of the file, from 1.
+        line: u64,
+        /// What is wrong with it, and how to mend it if it can be.
+        message: String,
+    },
+    /// The tenant has a session of this id. Nothing was stored.
+    #[error("session {session} is there already: an exported session keeps its id")]
+    SessionExists {
+        /// Which.
+        session: SessionId,
+    },
+    /// A session holds what no exported file takes.
+    #[error("session {session} cannot be exported: {message}")]
+    Export {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        message: String,
+    },
+    /// An exported session cannot be read or written.
+    #[error("cannot {act} the exported session")]
+    Transfer {
+        /// `read` or `write`.
+        act: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The tenant has spent what it may spend in this window of time. Nothing was begun.
     #[error(
         "tenant `{tenant}` has spent its limit of {limit}, {} of {} ({file}:{line})",
@@ -172,6 +206,9 @@ impl Error {
             Self::NothingWaits { .. } => "not-waiting",
             Self::SeveralWait { .. } => "several-waiting",
             Self::UnfitAnswer { .. } => "unfit-answer",
+            Self::NothingUnfinished => "nothing-unfinished",
+            Self::Import { .. } => "bad-export",
+            Self::SessionExists { .. } => "session-exists",
             Self::Spent { .. } => "spent",
             _ if self.is_usage() => "usage",
             _ => "host",
@@ -210,6 +247,9 @@ impl Error {
             | Self::NothingWaits { .. }
             | Self::SeveralWait { .. }
             | Self::UnfitAnswer { .. }
+            | Self::NothingUnfinished
+            | Self::Import { .. }
+            | Self::SessionExists { .. }
             | Self::Refused(_) => true,
             Self::Store(error) => matches!(error, ringfence_store::Error::NoSuchSession),
             _ => false,
