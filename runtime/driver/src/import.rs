@@ -40,7 +40,8 @@ impl Runtime {
     /// order, that the machine can make a session of it, and that its memory keeps the tenant's
     /// limits. Then it is stored in one commit. Tenant and user of its events become the caller's; who
     /// answered what stays as it was. A run that has not ended is unfinished here, and goes on as the
-    /// grants of this host say. What it spent before counts for the session and its runs, and not for
+    /// grants of this host say: a call that was under way runs again only where the policy that it was
+    /// decided by is the same, which another tenant's never is. What it spent before counts for the session and its runs, and not for
     /// the tenant's budget.
     ///
     /// The digest shows damage, not who wrote the file: what it says that people approved counts as

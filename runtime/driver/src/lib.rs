@@ -69,7 +69,8 @@ pub use ringfence_policy as policy;
 pub use ringfence_sandbox::{Cancel, Import, ImportClass, Sink};
 /// Sessions as their journal tells them.
 pub use ringfence_session::{
-    Approval, Busy, Call, CallStatus, Inquiry, Refused, Run, RunStatus, Session, Totals, hold_id,
+    Approval, Busy, Call, CallStatus, Ending, Inquiry, Refused, Run, RunStatus, Session, Totals,
+    hold_id,
 };
 pub use ringfence_store::{OpenSession, Resolved, SessionSummary};
 /// Where secrets are read.

@@ -10,5 +10,6 @@ mod loopback;
 mod memory;
 mod recovery;
 mod supply;
+mod transfer;
 mod waiting;
 mod world;

@@ -14,6 +14,8 @@ mod root;
 mod run;
 mod secret;
 mod session;
+mod state;
 mod support;
 mod tool;
+mod transfer;
 mod usage;
