@@ -120,7 +120,7 @@ fn show_run(run: &Run, sheet: &mut Sheet) {
             match call.result() {
                 Some(result) => show_call_end(id, result, sheet),
                 None => {
-                    waits_for(call).iter().for_each(|line| sheet.line(format!("  {id}   {line}")))
+                    waits_for(call).iter().for_each(|line| sheet.line(format!("  {id}   {line}")));
                 }
             }
         }

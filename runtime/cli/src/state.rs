@@ -5,7 +5,8 @@ use anyhow::Result;
 use ringfence::{
     Call, CallStatus, Caller, Ending, Run, RunStatus, Runtime, Session, Waiting,
     event::{
-        BudgetLevel, Hold, Limit, Money, OnExpiry, PlanItem, PlanStatus, Wait, neutralise_line,
+        BudgetLevel, Hold, Limit, Money, OnExpiry, PlanItem, PlanStatus, Spent, Wait,
+        neutralise_line,
     },
 };
 
@@ -13,7 +14,6 @@ use crate::{
     answer::show_verbs,
     result::LINE_COLUMNS,
     screen::{Sheet, Tone},
-    table::Table,
     text::{count, cut, first_line, millis, moment, several},
     view::budget,
 };
@@ -66,25 +66,29 @@ pub(crate) fn show_spending(
         return Ok(());
     }
     let run = session.run().or_else(|| session.runs().last().map(AsRef::as_ref));
-    let mut table = Table::new(&["WHOSE LIMIT", "OF", ">SPENT", ">OF AT MOST", "REOPENS"]);
-    for (limit, spent) in spending {
-        let whose = match (spent.level, run) {
-            (BudgetLevel::Tenant, _) => format!("tenant {}", caller.tenant),
-            (BudgetLevel::Run, Some(run)) => format!("run {}", run.id()),
-            (BudgetLevel::Run | BudgetLevel::Call, _) => "run".to_owned(),
-            (BudgetLevel::Session, _) => "session".to_owned(),
-        };
-        table.row([
-            whose,
-            limit.to_string(),
-            amount(limit, spent.spent),
-            amount(limit, spent.of),
-            spent.reopens.map(moment).unwrap_or_default(),
-        ]);
-    }
     sheet.line("");
-    table.lines().iter().for_each(|line| sheet.line(line));
+    for level in [BudgetLevel::Run, BudgetLevel::Session, BudgetLevel::Tenant] {
+        let of_level = spending.iter().filter(|(_, spent)| spent.level == level);
+        let parts: Vec<String> = of_level.map(|(limit, spent)| part(*limit, spent)).collect();
+        let whose = match (level, run) {
+            (BudgetLevel::Run, Some(run)) => format!("run {}", run.id()),
+            (BudgetLevel::Tenant, _) => format!("tenant {}", caller.tenant),
+            _ => "the session".to_owned(),
+        };
+        if !parts.is_empty() {
+            sheet.line(format!("limits of {whose}: {}", parts.join(", ")));
+        }
+    }
     Ok(())
+}
+
+/// How much of a limit is spent.
+fn part(limit: Limit, spent: &Spent) -> String {
+    let text = format!("{limit} {} of {}", amount(limit, spent.spent), amount(limit, spent.of));
+    match spent.reopens {
+        Some(at) => format!("{text} until {}", moment(at)),
+        None => text,
+    }
 }
 
 fn amount(limit: Limit, amount: u64) -> String {

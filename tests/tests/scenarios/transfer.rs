@@ -288,17 +288,11 @@ async fn what_is_no_whole_session_is_refused_and_nothing_is_stored() {
     let (file, id) = (export(&first, &local, &ended.session), ended.session);
 
     let there = World::new();
-    there.grants("[tenant.acme]\n[tenant.small.quota]\nmemory = \"2KiB\"\n");
+    there.grants("[tenant.acme]\n[tenant.small.quota]\nmemory = \"8KiB\"\n");
     let second = there.runtime();
     let (ann, small) = (caller("acme", "ann"), caller("small", "ann"));
-    let refused = async |caller: &Caller, file: String, line: usize, says: &str| {
-        let error = import(&second, caller, &file).await.expect_err(says);
-        let Error::Import { line: found, message } = &error else { panic!("{says}: {error}") };
-        assert!(message.contains(says), "{says} is to be in: {message}");
-        assert_eq!((*found, error.code()), (line as u64, "bad-export"), "{message}");
-        assert!(second.sessions(caller, 9).expect("a list").is_empty(), "{says}");
-        second.session(caller, &id).expect_err("nothing is stored");
-    };
+    // Whose, what, and what is told of which line.
+    let mut cases: Vec<(&Caller, String, usize, &str)> = vec![];
     let all: Vec<String> = file.lines().map(str::to_owned).collect();
     let (end, lines) = (all.last().expect("a line"), &all[..all.len() - 1]);
     let place = |kind: &str| {
@@ -309,11 +303,11 @@ async fn what_is_no_whole_session_is_refused_and_nothing_is_stored() {
     // Cut, at each line and within some.
     for count in 1..all.len() {
         let cut: String = all[..count].iter().map(|line| format!("{line}\n")).collect();
-        refused(&ann, cut, count + 1, "the file ends here").await;
+        cases.push((&ann, cut, count + 1, "the file ends here"));
     }
-    refused(&ann, file[..file.len() - 1].to_owned(), all.len(), "cut off").await;
+    cases.push((&ann, file[..file.len() - 1].to_owned(), all.len(), "cut off"));
     let begins = file.find('\n').expect("a line") + 40;
-    refused(&ann, file[..begins].to_owned(), 2, "cut off").await;
+    cases.push((&ann, file[..begins].to_owned(), 2, "cut off"));
     // One bit of each line.
     for (number, line) in (1..).zip(&all) {
         let start: usize = all[..number - 1].iter().map(|line| line.len() + 1).sum();
@@ -324,7 +318,7 @@ async fn what_is_no_whole_session_is_refused_and_nothing_is_stored() {
     }
     // No file of ours, or of a version to come.
     for text in ["", "\n", "hello\n", "{}\n", "{\"session\":{\"format\":1}}\n"] {
-        refused(&ann, text.to_owned(), 1, "no exported session").await;
+        cases.push((&ann, text.to_owned(), 1, "no exported session"));
     }
     let with = |place: usize, line: String| {
         let mut lines = lines.to_vec();
@@ -337,12 +331,12 @@ async fn what_is_no_whole_session_is_refused_and_nothing_is_stored() {
     let event =
         |place: usize, what: &dyn Fn(&mut Value)| change(place, &|line| what(&mut line["event"]));
     let head = |key: &str, value: Value| change(0, &|line| line["session"][key] = value.clone());
-    refused(&ann, head("format", 2.into()), 1, "its format is 2").await;
-    refused(&ann, head("more", 2.into()), 1, "unknown field `more`").await;
-    refused(&ann, head("last-seq", 2.into()), place("{\"memory\"") + 1, "2 events").await;
-    refused(&ann, head("agent", "other".into()), place("{\"memory\"") + 1, "names agent").await;
+    cases.push((&ann, head("format", 2.into()), 1, "its format is 2"));
+    cases.push((&ann, head("more", 2.into()), 1, "unknown field `more`"));
+    cases.push((&ann, head("last-seq", 2.into()), place("{\"memory\"") + 1, "2 events"));
+    cases.push((&ann, head("agent", "other".into()), place("{\"memory\"") + 1, "names agent"));
     let other = "f".repeat(32);
-    refused(&ann, head("id", other.clone().into()), 3, "belongs to session").await;
+    cases.push((&ann, head("id", other.clone().into()), 2, "belongs to session"));
 
     // Events out of place, or of somebody else.
     let started = place("step.started");
@@ -361,68 +355,82 @@ async fn what_is_no_whole_session_is_refused_and_nothing_is_stored() {
         lines.swap(a, b);
         sealed(&lines)
     };
-    refused(&ann, swapped(started, started + 1), started + 1, "stands where").await;
-    refused(&ann, without(started), started + 1, "stands where").await;
-    refused(&ann, twice(started), started + 2, "stands where").await;
+    cases.push((&ann, swapped(started, started + 1), started + 1, "stands where"));
+    cases.push((&ann, without(started), started + 1, "stands where"));
+    cases.push((&ann, twice(started), started + 2, "stands where"));
     let stream = format!("session/{other}");
     let of_other = event(started, &|event| event["stream"] = stream.clone().into());
-    refused(&ann, of_other, started + 1, "belongs to session").await;
+    cases.push((&ann, of_other, started + 1, "belongs to session"));
     let of_bob = event(started, &|event| event["user"] = "bob".into());
-    refused(&ann, of_bob, started + 1, "another tenant or user").await;
+    cases.push((&ann, of_bob, started + 1, "another tenant or user"));
     let newer = event(started, &|event| event["format"] = 99.into());
-    refused(&ann, newer, started + 1, "format 99").await;
+    cases.push((&ann, newer, started + 1, "format 99"));
     let finished = event(started, &|event| event["kind"] = "step.finished".into());
-    refused(&ann, finished, started + 1, "cannot happen").await;
+    cases.push((&ann, finished, started + 1, "cannot happen"));
     let unknown = event(started, &|event| event["kind"] = "step.sung".into());
-    refused(&ann, unknown, started + 1, "step.sung").await;
+    cases.push((&ann, unknown, started + 1, "step.sung"));
     let more = event(started, &|event| event["data"]["step"]["mood"] = "good".into());
-    refused(&ann, more, started + 1, "`event.data.step.mood`").await;
+    cases.push((&ann, more, started + 1, "`event.data.step.mood`"));
     let early = event(started, &|event| event["at"] = 7.into());
-    refused(&ann, early, started + 1, "before the one before it").await;
+    cases.push((&ann, early, started + 1, "before the one before it"));
     let late = event(started, &|event| event["at"] = u64::MAX.into());
-    refused(&ann, late, started + 1, "has not come").await;
+    cases.push((&ann, late, started + 1, "has not come"));
     let cause = event(started, &|event| event["cause"] = 1_000.into());
-    refused(&ann, cause, started + 1, "follows from").await;
+    cases.push((&ann, cause, started + 1, "follows from"));
     let trace = event(started, &|event| event["trace"] = "x".into());
-    refused(&ann, trace, started + 1, "trace").await;
+    cases.push((&ann, trace, started + 1, "trace"));
 
     // Blobs and memory.
     let (blob, memory) = (place("{\"blob\""), place("{\"memory\""));
     let bytes = change(blob, &|line| line["blob"]["bytes"] = "aGVsbG8=".into());
-    refused(&ann, bytes, blob + 1, "is not the one").await;
+    cases.push((&ann, bytes, blob + 1, "is not the one"));
     let no_base64 = change(blob, &|line| line["blob"]["bytes"] = "?".into());
-    refused(&ann, no_base64, blob + 1, "no base64").await;
-    refused(&ann, without(blob), blob + 1, "is missing").await;
-    refused(&ann, twice(blob), blob + 2, "no event has named").await;
+    cases.push((&ann, no_base64, blob + 1, "no base64"));
+    cases.push((&ann, without(blob), blob + 1, "is missing"));
+    cases.push((&ann, twice(blob), blob + 2, "no event has named"));
     let unnamed = json!({ "blob": { "digest": Digest::of(b"hello"), "bytes": "aGVsbG8=" } });
     let behind = |place: usize, line: &Value| {
         let mut lines = lines.to_vec();
         lines.insert(place, line.to_string());
         sealed(&lines)
     };
-    refused(&ann, behind(started, &unnamed), started + 2, "does not name the blob").await;
-    refused(&ann, behind(lines.len(), &unnamed), lines.len() + 1, "not behind memory").await;
-    refused(&ann, swapped(memory, memory + 1), memory + 2, "in their order").await;
-    refused(&ann, twice(memory), memory + 2, "in their order").await;
+    cases.push((&ann, behind(started, &unnamed), started + 2, "does not name the blob"));
+    cases.push((&ann, behind(lines.len(), &unnamed), lines.len() + 1, "not behind memory"));
+    cases.push((&ann, swapped(memory, memory + 1), memory + 2, "in their order"));
+    cases.push((&ann, twice(memory), memory + 2, "in their order"));
     let nameless = change(memory, &|line| line["memory"]["key"] = "".into());
-    refused(&ann, nameless, memory + 1, "1 to 256 bytes").await;
+    cases.push((&ann, nameless, memory + 1, "1 to 256 bytes"));
     let large = json!({ "memory": { "key": "zz", "value": "A".repeat(4_096) } });
     let over = behind(lines.len(), &large);
-    refused(&small, over.clone(), lines.len() + 1, "[tenant.small.quota]").await;
+    cases.push((&small, over.clone(), lines.len() + 1, "[tenant.small.quota]"));
 
     // The end, and what is behind it.
     let short = file.replace(end, &changed(end, |end| end["end"]["lines"] = 1.into()));
-    refused(&ann, short, all.len(), "1 lines").await;
-    refused(&ann, format!("{file}{end}\n"), all.len() + 1, "behind the last line").await;
-    refused(&ann, twice(0), 2, "a second head").await;
+    cases.push((&ann, short, all.len(), "1 lines"));
+    cases.push((&ann, format!("{file}{end}\n"), all.len() + 1, "behind the last line"));
+    cases.push((&ann, twice(0), 2, "a second head"));
 
     // What would hurt a reader.
     let deep = format!("{{\"event\":{}", "[".repeat(1_000_000));
-    refused(&ann, with(started, deep), started + 1, "nested deeper").await;
+    cases.push((&ann, with(started, deep), started + 1, "nested deeper"));
     let endless = format!("{}\n", lines[0]);
     let endless = std::io::Cursor::new(endless.into_bytes()).chain(std::io::repeat(b'x'));
     let endless = read_in(&second, &ann, endless).await.expect_err("it has no end");
     assert_eq!(endless.to_string(), "line 2: it is longer than 64 MiB");
+
+    let mut wrong = vec![];
+    for (caller, text, line, says) in cases {
+        let told = match import(&second, caller, &text).await {
+            Err(Error::Import { line, message }) => format!("line {line}: {message}"),
+            other => format!("{other:?}"),
+        };
+        if !told.starts_with(&format!("line {line}: ")) || !told.contains(says) {
+            wrong.push(format!("line {line}, {says}, but {told}"));
+        }
+        assert!(second.sessions(caller, 9).expect("a list").is_empty(), "{says}");
+        second.session(caller, &id).expect_err("nothing is stored");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 
     // As it was it is taken, and so is what fits where it fits; and once.
     import(&second, &ann, &over).await.expect("it fits here");

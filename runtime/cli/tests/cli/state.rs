@@ -22,7 +22,7 @@ reply = { text = "done" }
 fn held() -> Scene {
     let scene = Scene::with_agent(SCRIPT);
     let (agent, operator) = (scene.read("agent.toml"), scene.read("ringfence.toml"));
-    let limits = "[limits]\nsteps = 5\n[session-limits]\nusd = \"2\"\n";
+    let limits = "[limits]\nsteps = 5\n[session-limits]\nusd = \"9\"\n";
     scene.file("agent.toml", &format!("{agent}plan = \"*\"\nprobe = \"*\"\n{limits}"));
     let price = "script = \"script.toml\"\nprice = { input = \"1000/Mtok\", output = \"0/Mtok\" }";
     let operator = operator.replace("script = \"script.toml\"", price);
@@ -41,6 +41,16 @@ fn held() -> Scene {
 fn only_session(scene: &Scene) -> String {
     let list = scene.run(&["session", "list", "--json"]).json();
     list[0]["session"].as_str().unwrap().to_owned()
+}
+
+/// What is told, columns apart by one space however wide they are.
+fn told(scene: &Scene, arguments: &[&str]) -> String {
+    let shown = scene.run(arguments).expect(0).shown;
+    let squeezed = shown.lines().map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.join(" ") + "\n"
+    });
+    squeezed.collect()
 }
 
 /// Starts a run and kills its process at the first event of this kind; its session.
@@ -66,7 +76,7 @@ fn what_waits_for_a_person_says_for_what_and_how_to_answer() {
     let scene = held();
     scene.run(&["run", "agent.toml", "--input", "go"]).expect(7);
     let id = only_session(&scene);
-    assert_snapshot!("held", scene.run(&["session", "show", &id]).expect(0).shown);
+    assert_snapshot!("held", told(&scene, &["session", "show", &id]));
     scene.run(&["approvals", "approve", &id]).expect(0);
     let shown = scene.run(&["session", "show", &id]).expect(0).out;
     assert!(
@@ -76,8 +86,8 @@ fn what_waits_for_a_person_says_for_what_and_how_to_answer() {
         "{shown}"
     );
     scene.run(&["session", "resume"]).expect(7);
-    assert_snapshot!("asks", scene.run(&["session", "show", &id]).expect(0).shown);
-    assert_snapshot!("waiting_list", scene.run(&["session", "list"]).expect(0).shown);
+    assert_snapshot!("asks", told(&scene, &["session", "show", &id]));
+    assert_snapshot!("waiting_list", told(&scene, &["session", "list"]));
     scene.run(&["session", "answer", &id, r#"{"go": true}"#]).expect(0);
     scene.run(&["session", "resume"]).expect(0);
     let shown = scene.run(&["session", "show", &id]).expect(0).out;
@@ -96,7 +106,7 @@ fn a_call_of_unknown_outcome_says_how_to_tell_it() {
     scene.run(&["tool", "add", "spin"]).expect(0);
     let id = killed_at(&scene, "call.started");
     scene.run(&["session", "resume"]).expect(7);
-    assert_snapshot!("unknown", scene.run(&["session", "show", &id]).expect(0).shown);
+    assert_snapshot!("unknown", told(&scene, &["session", "show", &id]));
     scene.run(&["session", "reconcile", &id, "r1.s1.c1", "--give-up"]).expect(0);
     assert_eq!(scene.run(&["session", "resume"]).expect(0).out, "done\n");
 }
@@ -113,9 +123,9 @@ fn what_is_tried_again_says_when() {
          [tenant.local.tool.hello]\n"
     ));
     let agent = scene.read("agent.toml");
-    scene.file("agent.toml", &format!("{agent}[retry.model]\nfirst = \"60s\"\n"));
+    scene.file("agent.toml", &format!("{agent}[retry.model]\nfirst = \"20s\"\n"));
     let id = killed_at(&scene, "run.waiting");
-    assert_snapshot!("retry", scene.run(&["session", "show", &id]).expect(0).shown);
+    assert_snapshot!("retry", told(&scene, &["session", "show", &id]));
     let list = scene.run(&["session", "list", "--json"]).expect(0).json();
     assert_eq!(list[0]["waits"], "retry");
 }
