@@ -129,3 +129,21 @@ fn what_is_tried_again_says_when() {
     let list = scene.run(&["session", "list", "--json"]).expect(0).json();
     assert_eq!(list[0]["waits"], "retry");
 }
+
+#[test]
+fn what_ended_at_a_limit_says_which_and_what_is_told_in_short() {
+    let name = "A".repeat(200);
+    let script = format!(
+        "[[turn]]\nwhen = {{ contains = \"Sum up all of the above\" }}\nreply = {{ text = \"We greeted.\" }}\n[[turn]]\nreply = {{ calls = [{{ function = \"hello_greet\", arguments = {{ name = \"{name}\" }} }}] }}\n"
+    );
+    let scene = Scene::with_agent(&script);
+    let agent = scene.read("agent.toml");
+    let rules = "[limits]\nsteps = 8\n[compaction]\nabove = 100\nkeep = 2\n";
+    scene.file("agent.toml", &format!("{agent}{rules}"));
+    scene.run(&["run", "agent.toml", "--input", "go"]).expect(4);
+    let shown = told(&scene, &["session", "show", &only_session(&scene)]);
+    for said in ["is told in short: We greeted.", "limit-reached{steps}", "steps N of N"] {
+        assert!(shown.contains(said), "{said}\n{shown}");
+    }
+    assert!(!shown.contains("session resume"), "nothing goes on: {shown}");
+}
