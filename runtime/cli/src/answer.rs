@@ -175,18 +175,9 @@ fn the_call(
     named: Option<CallId>,
     wait: Wait,
 ) -> Result<CallId> {
-    if let Some(call) = named {
-        return Ok(call);
-    }
-    let waiting = Waiting::of(&runtime.session(caller, id)?);
-    let calls: Vec<_> = waiting.into_iter().filter(|one| one.wait == wait).collect();
-    match &calls[..] {
-        [one] => Ok(one.call.clone()),
-        [] => Err(Usage::error(format!("no call of session {id} waits for this answer"))),
-        several => {
-            let names: Vec<&str> = several.iter().map(|one| one.call.as_str()).collect();
-            Err(Usage::error(format!("name the call, one of {}", names.join(", "))))
-        }
+    match named {
+        Some(call) => Ok(call),
+        None => Ok(runtime.waiting_call(caller, id, wait)?),
     }
 }
 

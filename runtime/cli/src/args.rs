@@ -13,11 +13,13 @@ use crate::{exit::Exit, flags::CallFlags, screen::Color};
 const EXIT_CODES: &str = "\
 Exit codes of `run` and `call`: 0 done, 1 failed, 2 bad usage or input, 3 denied \
 (refused whole, or failed with at least one denial), 4 a limit, 5 the tool crashed, 6 cancelled, \
-7 waiting for a person, 8 the host failed. `explain`: 0 or 3. The other verbs: 0, 2 or 8.
+7 waiting for a person, 8 the host failed. `session resume` exits like them, with --all with 0 or 1. \
+`explain`: 0 or 3. The other verbs: 0, 2 or 8.
 
 With --json, standard output is JSON and nothing else; an error is one object, {\"error\": \
 {\"code\": …, \"message\": …}}, whose code is `usage`, `config` (with file, line and column), \
-`host`, or why a session does not take something, such as `not-waiting`. Arguments that cannot be read are told on standard error all the same.";
+`host`, or says more: `no-such-session`, `unfit-answer`, or why a session does not take something, \
+such as `not-waiting`. Arguments that cannot be read are told on standard error all the same.";
 
 /// Runs agents whose every tool is a sandboxed WebAssembly component.
 #[derive(Debug, Parser)]
@@ -230,7 +232,7 @@ pub(crate) enum SessionVerb {
         #[arg(long, value_name = "COUNT", default_value_t = 50)]
         limit: u32,
     },
-    /// Everything that happened in a session
+    /// Everything that happened in a session, what it waits for, and what goes on with it
     ///
     /// With --json, its events, one a line.
     Show {
@@ -244,10 +246,37 @@ pub(crate) enum SessionVerb {
     },
     /// Go on with what is unfinished in a session
     ///
-    /// Exits as `run` does.
+    /// Exits as `run` does. With --all, what came of each session is told on a line, and the exit code
+    /// is 1 if one could not be gone on with or its run failed, else 0.
     Resume {
+        /// The session [default: of your unfinished ones that nobody drives, the one used last]
+        id: Option<String>,
+        /// All that are unfinished, of all tenants and users
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
+    /// Write a session as one file, which `session import` reads
+    ///
+    /// The file has its events, the agent that it carries, and what its tools keep in its memory; not
+    /// the files in its `scratch`, and no tools, grants or secrets. A run that has not ended is
+    /// exported as it stands: go on with it in one place.
+    Export {
         /// The session
         id: String,
+        /// The file; its folder must be there [default: standard output]
+        file: Option<PathBuf>,
+        /// Replace the file if there is one
+        #[arg(long, requires = "file")]
+        force: bool,
+    },
+    /// Read a session that `session export` has written, as one of yours, under its id
+    ///
+    /// All of it is checked first; if anything is wrong, nothing is stored. It goes on with what
+    /// ringfence.toml grants here. What it says that people approved counts as approved: take files
+    /// only from where you would take orders.
+    Import {
+        /// The file; `-`: standard input
+        file: PathBuf,
     },
     /// Answer what a tool asks in the middle of a call
     Answer {

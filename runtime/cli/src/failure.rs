@@ -32,12 +32,10 @@ impl std::error::Error for Usage {}
 /// Shows an error and says what to exit with.
 pub(crate) fn report(error: &Error, screen: &mut Screen) -> Exit {
     let ours = error.downcast_ref::<ringfence::Error>();
-    let config =
-        ours.and_then(ringfence::Error::as_config).or_else(|| error.downcast_ref::<ConfigError>());
-    let usage =
-        config.is_some() || error.is::<Usage>() || ours.is_some_and(ringfence::Error::is_usage);
+    let config = config_of(error);
+    let usage = is_usage(error);
     if screen.json {
-        screen.out.json(&as_json(error, config, usage));
+        screen.out.json(&object(error));
     } else {
         match config {
             Some(config) => screen.err.line(config.render().trim_end()),
@@ -55,10 +53,24 @@ pub(crate) fn report(error: &Error, screen: &mut Screen) -> Exit {
     }
 }
 
-/// `{"error": {"code", "message"}}`; `code` is `usage` or `host`, and for a mistake in a file
-/// `config`, with its place; where a session does not take something, the code of why.
-fn as_json(error: &Error, config: Option<&ConfigError>, usage: bool) -> Value {
-    match config {
+/// The mistake in a file that people write, if that is what it is.
+fn config_of(error: &Error) -> Option<&ConfigError> {
+    let ours = error.downcast_ref::<ringfence::Error>();
+    ours.and_then(ringfence::Error::as_config).or_else(|| error.downcast_ref::<ConfigError>())
+}
+
+/// Whether whoever asked can mend it.
+fn is_usage(error: &Error) -> bool {
+    let ours = error.downcast_ref::<ringfence::Error>();
+    config_of(error).is_some()
+        || error.is::<Usage>()
+        || ours.is_some_and(ringfence::Error::is_usage)
+}
+
+/// `{"error": {"code", "message"}}`; for a mistake in a file with its place, for everything else with
+/// the library's code, and for what the program finds itself with `usage` or `host`.
+pub(crate) fn object(error: &Error) -> Value {
+    match config_of(error) {
         Some(config) => json!({ "error": {
             "code": "config",
             "message": config.message,
@@ -69,8 +81,8 @@ fn as_json(error: &Error, config: Option<&ConfigError>, usage: bool) -> Value {
         }}),
         None => {
             let code = match error.downcast_ref() {
-                Some(ringfence::Error::Refused(refused)) => refused.code(),
-                _ if usage => "usage",
+                Some(ours) => ringfence::Error::code(ours),
+                _ if is_usage(error) => "usage",
                 _ => "host",
             };
             json!({ "error": { "code": code, "message": message(error) } })

@@ -54,7 +54,7 @@ impl<'a> Follow<'a> {
         let shown = &mut self.shown;
         let mut show = |event: &Event| shown.event(event, screen);
         let ended = runtime.run(caller, agent, input, cancel, &mut show).await?;
-        self.to_the_end(ended, screen).await
+        self.on_to_the_end(ended, screen).await
     }
 
     /// What is unfinished in a session, as far.
@@ -66,7 +66,7 @@ impl<'a> Follow<'a> {
             self.shown.view.waits();
         }
         let ended = self.go_on(id, screen).await?;
-        self.to_the_end(ended, screen).await
+        self.on_to_the_end(ended, screen).await
     }
 
     async fn go_on(&mut self, id: &SessionId, screen: &mut Screen) -> Result<RunEnded> {
@@ -76,7 +76,7 @@ impl<'a> Follow<'a> {
     }
 
     /// Asks whoever sits at the terminal, as long as the run waits for a person and one answers.
-    async fn to_the_end(mut self, mut ended: RunEnded, screen: &mut Screen) -> Result<Exit> {
+    async fn on_to_the_end(mut self, mut ended: RunEnded, screen: &mut Screen) -> Result<Exit> {
         let (runtime, caller) = (self.runtime, self.caller);
         let person = Person::at(screen);
         while let Some(person) = &person

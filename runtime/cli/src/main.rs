@@ -19,14 +19,17 @@ mod inspect;
 mod memory;
 mod person;
 mod result;
+mod resume;
 mod run;
 mod screen;
 mod session;
 mod show;
 mod signal;
+mod state;
 mod table;
 mod text;
 mod tool;
+mod transfer;
 mod view;
 
 use std::process::ExitCode;

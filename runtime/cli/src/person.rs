@@ -87,7 +87,7 @@ impl Person {
             match said {
                 Ok(_) => something = true,
                 // Too late, somebody else was faster, or it does not fit: it is looked at again.
-                Err(error @ (Error::Refused(_) | Error::Input { .. })) => {
+                Err(error @ (Error::Refused(_) | Error::UnfitAnswer { .. })) => {
                     let text = neutralise_line(&error.to_string()).into_owned();
                     screen.err.line(screen.err.paint(Tone::Warning, text));
                     something = true;

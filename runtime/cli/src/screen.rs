@@ -182,6 +182,19 @@ impl Sheet {
     }
 }
 
+/// Bytes that are not made here, as they are: nobody reading any more is no error, as everywhere.
+impl Write for Sheet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.written(|writer| writer.write_all(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.written(|writer| writer.flush());
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};

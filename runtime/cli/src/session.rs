@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use ringfence::{Caller, Runtime, event::SessionId};
+use anyhow::Result;
+use ringfence::{
+    Caller, Runtime, SessionSummary,
+    event::{SessionId, Wait},
+};
 use serde_json::json;
 
 use crate::{
@@ -11,15 +14,16 @@ use crate::{
     args::{Global, SessionVerb},
     config,
     exit::Exit,
-    follow::Follow,
+    resume,
     screen::Screen,
-    show, signal,
+    show,
     table::Table,
     text::{cut, moment},
+    transfer,
 };
 
 /// How much of an id names a session in a list: enough for a lifetime of sessions.
-const ID_CHARS: usize = 12;
+pub(crate) const ID_CHARS: usize = 12;
 /// How often it is looked whether a run was cancelled, and how many times: a process that drives it
 /// looks at its inbox every 50 ms, and has stopped its calls well within a second.
 const LOOK: (Duration, u32) = (Duration::from_millis(50), 40);
@@ -43,10 +47,19 @@ pub(crate) async fn session(
             let id = runtime.find_session(&caller, &id)?;
             cancel(&runtime, &caller, &id, screen).await
         }
-        SessionVerb::Resume { id } => {
-            let id = runtime.find_session(&caller, &id)?;
-            resume(&runtime, &caller, &id, screen).await
+        SessionVerb::Resume { all: true, .. } => resume::all(global, &runtime, screen).await,
+        SessionVerb::Resume { id, all: false } => {
+            let id = match id {
+                Some(id) => runtime.find_session(&caller, &id)?,
+                None => runtime.newest_unfinished(&caller)?,
+            };
+            resume::one(&runtime, &caller, &id, screen).await
         }
+        SessionVerb::Export { id, file, force } => {
+            let id = runtime.find_session(&caller, &id)?;
+            transfer::export(&runtime, &caller, &id, (file, force), screen)
+        }
+        SessionVerb::Import { file } => transfer::import(&runtime, &caller, file, screen).await,
         SessionVerb::Answer { id, answer: json, call, decline: _ } => {
             let id = runtime.find_session(&caller, &id)?;
             answer::answer(&runtime, &caller, &id, (call, json), screen).await
@@ -81,6 +94,7 @@ fn list(runtime: &Runtime, caller: &Caller, limit: u32, screen: &mut Screen) -> 
                     "last-at": session.last_at,
                     "status": session.status,
                     "waits": session.waits,
+                    "wake": session.wake,
                     "title": session.title,
                 })
             })
@@ -97,10 +111,7 @@ fn list(runtime: &Runtime, caller: &Caller, limit: u32, screen: &mut Screen) -> 
         table.row([
             session.id.as_str()[..ID_CHARS].to_owned(),
             session.agent.to_string(),
-            match (session.status.unwrap_or_default(), session.waits) {
-                (status, Some(wait)) => format!("{status}: {}", wait.as_str()),
-                (status, None) => status,
-            },
+            status(&session),
             moment(session.last_at),
             cut(session.title.as_deref().unwrap_or_default(), 50),
         ]);
@@ -109,15 +120,14 @@ fn list(runtime: &Runtime, caller: &Caller, limit: u32, screen: &mut Screen) -> 
     Ok(Exit::Done)
 }
 
-/// Goes on with a session and shows it as `run` does.
-async fn resume(
-    runtime: &Runtime,
-    caller: &Caller,
-    id: &SessionId,
-    screen: &mut Screen,
-) -> Result<Exit> {
-    let cancel = signal::cancel_on_request().context("cannot listen for signals")?;
-    Follow::new(runtime, caller, &cancel).resume(id, screen).await
+/// Where it stands, and what it waits for.
+fn status(session: &SessionSummary) -> String {
+    let status = session.status.as_deref().unwrap_or_default();
+    match (session.waits, session.wake) {
+        (None, _) => status.to_owned(),
+        (Some(Wait::Retry), Some(at)) => format!("{status}: retry at {}", moment(at)),
+        (Some(wait), _) => format!("{status}: {}", wait.as_str()),
+    }
 }
 
 async fn cancel(

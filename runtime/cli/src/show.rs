@@ -3,12 +3,13 @@
 use anyhow::Result;
 use ringfence::{
     Caller, Run, RunStatus, Runtime,
-    event::{SessionId, Usage, neutralise_line},
+    event::{Money, SessionId, Usage, neutralise_line},
 };
 
 use crate::{
     exit::Exit,
     screen::{Screen, Sheet, Tone},
+    state::{dollars, show_compaction, show_next, show_plan, show_spending, stopped_by, waits_for},
     table::Table,
     text::{bytes, count, cut, micros, millis, moment},
     view::{head, proposal_line, reply_line, show_call_end, spent},
@@ -41,9 +42,13 @@ pub(crate) fn show(
         sheet.line(format!("  closed   {}", moment(at)));
     }
     sheet.line(format!("  journal  {}, {} events", journal(runtime), session.seq()));
+    show_plan(session.plan(), sheet);
+    show_compaction(&session, sheet);
     for run in session.runs() {
         show_run(run, sheet);
     }
+    show_spending(runtime, caller, &session, sheet)?;
+    show_next(runtime, caller, &session, sheet)?;
     Ok(Exit::Done)
 }
 
@@ -114,9 +119,14 @@ fn show_run(run: &Run, sheet: &mut Sheet) {
             sheet.line(format!("  {id} → {}", proposal_line(call.function(), call.arguments())));
             match call.result() {
                 Some(result) => show_call_end(id, result, sheet),
-                None => sheet.line(format!("  {id}   {}, without an end", call.status())),
+                None => {
+                    waits_for(call).iter().for_each(|line| sheet.line(format!("  {id}   {line}")));
+                }
             }
         }
+    }
+    if let Some(at) = run.retry_at().filter(|_| run.status().is_open()) {
+        sheet.line(format!("the model is asked again at {}", moment(at)));
     }
     if run.calls().next().is_some() {
         sheet.line("");
@@ -124,7 +134,11 @@ fn show_run(run: &Run, sheet: &mut Sheet) {
     }
     let calls = run.calls().count();
     let denials = run.calls().map(|call| call.denials().len()).sum();
-    let spent = spent(run.steps().len(), calls, denials, run.tokens(), &run.usage());
+    let mut spent = spent(run.steps().len(), calls, denials, run.tokens(), &run.usage());
+    let cost = run.totals().cost;
+    if cost > Money::ZERO {
+        spent += &format!(", {}", dollars(cost));
+    }
     sheet.line("");
     sheet.line(format!("together: {spent}"));
     show_end(run, sheet);
@@ -138,12 +152,8 @@ fn show_end(run: &Run, sheet: &mut Sheet) {
         sheet.line("");
         sheet.foreign(answer);
     }
-    if run.status().is_open() {
-        sheet.line(sheet.paint(
-            Tone::Warning,
-            "it has not ended: a process drives it, or the one that did has died; saying something \
-             more in this session goes on with it first",
-        ));
+    if let Some(why) = stopped_by(run) {
+        sheet.line(sheet.paint(Tone::Warning, why));
     }
 }
 

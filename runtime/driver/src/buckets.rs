@@ -71,7 +71,11 @@ impl CallBuckets {
 
 /// What a tenant's policy says of memory, as the store wants it.
 pub(crate) fn limits(policy: &ToolPolicy) -> MemoryLimits {
-    let limits = policy.memory_limits();
+    stored_limits(policy.memory_limits())
+}
+
+/// The same, where no tool is at hand.
+pub(crate) fn stored_limits(limits: &ringfence_policy::MemoryLimits) -> MemoryLimits {
     MemoryLimits {
         bucket_bytes: limits.bucket_bytes,
         bucket_keys: limits.bucket_keys,

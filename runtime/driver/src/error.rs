@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use ringfence_event::{Limit, Spent, TenantId, ToolName};
+use ringfence_event::{CallId, Limit, SessionId, Spent, TenantId, ToolName, Wait};
 use ringfence_policy::ConfigError;
 
 /// The host could not do what was asked.
@@ -58,6 +58,86 @@ pub enum Error {
     /// The session does not take this now.
     #[error(transparent)]
     Refused(#[from] ringfence_session::Refused),
+    /// The caller has no such session. Says nothing of what others have.
+    #[error("there is no session `{given}`")]
+    NoSuchSession {
+        /// An id, or the beginning of one.
+        given: String,
+    },
+    /// Several sessions of the caller have ids that begin like this.
+    #[error("`{given}` may be any of {}", names(found))]
+    AmbiguousSession {
+        /// The beginning of an id.
+        given: String,
+        /// Some of them.
+        found: Vec<SessionId>,
+    },
+    /// Somebody drives the session, and what was asked for cannot be done beside that.
+    #[error(
+        "session {session} is being driven already; `ringfence session cancel {session}` ends its run"
+    )]
+    Driven {
+        /// Which.
+        session: SessionId,
+    },
+    /// No call of a session waits for such an answer.
+    #[error("no call of session {session} waits for {}", awaited(*wait))]
+    NothingWaits {
+        /// Which.
+        session: SessionId,
+        /// What for.
+        wait: Wait,
+    },
+    /// Several calls of a session wait for such an answer.
+    #[error("several calls wait for {}: name one of {}", awaited(*wait), calls(found))]
+    SeveralWait {
+        /// What for.
+        wait: Wait,
+        /// Which.
+        found: Vec<CallId>,
+    },
+    /// An answer does not fit the schema of what a tool asks.
+    #[error("the answer to call {call} does not fit its question: {message}")]
+    UnfitAnswer {
+        /// Which call asks.
+        call: CallId,
+        /// What does not fit, and where.
+        message: String,
+    },
+    /// Nothing of the caller's is unfinished that this program could go on with.
+    #[error("nothing is unfinished; what waits for a person is in `ringfence approvals list`")]
+    NothingUnfinished,
+    /// An exported session is not one, or is none for here. Nothing was stored.
+    #[error("line {line}: {message}")]
+    Import {
+        /// The line of the file, from 1.
+        line: u64,
+        /// What is wrong with it, and how to mend it if it can be.
+        message: String,
+    },
+    /// The tenant has a session of this id. Nothing was stored.
+    #[error("session {session} is there already: an exported session keeps its id")]
+    SessionExists {
+        /// Which.
+        session: SessionId,
+    },
+    /// A session holds what no exported file takes.
+    #[error("session {session} cannot be exported: {message}")]
+    Export {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        message: String,
+    },
+    /// An exported session cannot be read or written.
+    #[error("cannot {act} the exported session")]
+    Transfer {
+        /// `read` or `write`.
+        act: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The tenant has spent what it may spend in this window of time. Nothing was begun.
     #[error(
         "tenant `{tenant}` has spent its limit of {limit}, {} ({file}:{line})",
@@ -83,7 +163,50 @@ pub enum Error {
     Entropy(getrandom::Error),
 }
 
+/// What an answer is to, in words.
+fn awaited(wait: Wait) -> &'static str {
+    match wait {
+        Wait::Approval => "a yes or a no",
+        Wait::Input => "an answer",
+        Wait::Reconcile => "somebody to say how it ended",
+        Wait::Retry => "another try",
+    }
+}
+
+fn names(found: &[SessionId]) -> String {
+    let names: Vec<&str> = found.iter().map(SessionId::as_str).collect();
+    names.join(", ")
+}
+
+fn calls(found: &[CallId]) -> String {
+    let names: Vec<&str> = found.iter().map(CallId::as_str).collect();
+    names.join(", ")
+}
+
 impl Error {
+    /// The stable code, for programs: `usage` or `host` where no code says more.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            _ if self.as_config().is_some() => "config",
+            Self::Refused(refused) => refused.code(),
+            Self::NoSuchSession { .. } | Self::Store(ringfence_store::Error::NoSuchSession) => {
+                "no-such-session"
+            }
+            Self::AmbiguousSession { .. } => "ambiguous-session",
+            Self::Driven { .. } => "driven",
+            Self::NothingWaits { .. } => "not-waiting",
+            Self::SeveralWait { .. } => "several-waiting",
+            Self::UnfitAnswer { .. } => "unfit-answer",
+            Self::NothingUnfinished => "nothing-unfinished",
+            Self::Import { .. } => "bad-export",
+            Self::SessionExists { .. } => "session-exists",
+            Self::Spent { .. } => "spent",
+            _ if self.is_usage() => "usage",
+            _ => "host",
+        }
+    }
+
     pub(crate) fn input(message: impl Into<String>) -> Self {
         Self::Input { message: message.into() }
     }
@@ -110,6 +233,15 @@ impl Error {
             | Self::Changed(_)
             | Self::Catalog(_)
             | Self::Script(_)
+            | Self::NoSuchSession { .. }
+            | Self::AmbiguousSession { .. }
+            | Self::Driven { .. }
+            | Self::NothingWaits { .. }
+            | Self::SeveralWait { .. }
+            | Self::UnfitAnswer { .. }
+            | Self::NothingUnfinished
+            | Self::Import { .. }
+            | Self::SessionExists { .. }
             | Self::Refused(_) => true,
             Self::Store(error) => matches!(error, ringfence_store::Error::NoSuchSession),
             _ => false,

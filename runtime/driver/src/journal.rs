@@ -238,14 +238,12 @@ impl Journal {
 
 /// Somebody else drives the session.
 pub(crate) fn driven(id: &SessionId) -> Error {
-    Error::input(format!(
-        "session {id} is being driven already; `ringfence session cancel {id}` ends its run"
-    ))
+    Error::Driven { session: id.clone() }
 }
 
 /// Takes a session to drive it, on this machine; `None` if somebody else has. The claim in the store
 /// stands behind it: a lock that was lost costs time, not the journal.
-fn drive(home: &Path, id: &SessionId) -> Result<Option<File>, Error> {
+pub(crate) fn drive(home: &Path, id: &SessionId) -> Result<Option<File>, Error> {
     let folder = home.join("driven");
     let path = folder.join(id.as_str());
     let error = |source| Error::File { act: "write", path: path.clone(), source };

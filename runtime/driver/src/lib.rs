@@ -19,17 +19,22 @@ mod drive;
 mod entropy;
 mod error;
 mod explain;
+mod export;
+mod exported;
+mod import;
 mod inbox;
 mod journal;
 mod manage;
 mod plan;
 mod reconcile;
 mod redact;
+mod resume;
 mod revoke;
 mod root;
 mod run;
 mod runtime;
 mod session;
+mod spending;
 mod tool;
 
 pub use agent::Agent;
@@ -37,8 +42,10 @@ pub use call::{DirectCall, ToolRef};
 pub use clock::Clock;
 pub use config::Config;
 pub use error::Error;
+pub use export::Exported;
 pub use manage::{Added, Granted, Inspected};
 pub use reconcile::Reconciliation;
+pub use resume::{AT_ONCE, Resumed};
 pub use run::{Input, RunEnded};
 pub use runtime::{Caller, Runtime};
 pub use session::{Said, Waiting};
@@ -52,7 +59,8 @@ pub use ringfence_policy as policy;
 pub use ringfence_sandbox::{Cancel, Import, ImportClass, Sink};
 /// Sessions as their journal tells them.
 pub use ringfence_session::{
-    Approval, Busy, Call, CallStatus, Inquiry, Refused, Run, RunStatus, Session, Totals, hold_id,
+    Approval, Busy, Call, CallStatus, Ending, Inquiry, Refused, Run, RunStatus, Session, Totals,
+    hold_id,
 };
 pub use ringfence_store::{OpenSession, Resolved, SessionSummary};
 /// Where secrets are read.

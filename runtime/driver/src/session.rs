@@ -93,10 +93,9 @@ impl Runtime {
         let store = self.0.store()?;
         match store.resolve_session(&caller.tenant, &caller.user, prefix)? {
             Resolved::One(id) => Ok(id),
-            Resolved::None => Err(Error::input(format!("there is no session `{prefix}`"))),
-            Resolved::Ambiguous(ids) => {
-                let ids: Vec<&str> = ids.iter().map(SessionId::as_str).collect();
-                Err(Error::input(format!("`{prefix}` may be any of {}", ids.join(", "))))
+            Resolved::None => Err(Error::NoSuchSession { given: prefix.to_owned() }),
+            Resolved::Ambiguous(found) => {
+                Err(Error::AmbiguousSession { given: prefix.to_owned(), found })
             }
         }
     }
@@ -138,6 +137,29 @@ impl Runtime {
             waiting.extend(Waiting::of(&journal::fold(store, caller, &summary.id)?));
         }
         Ok(waiting)
+    }
+
+    /// The one call of a session that waits for this.
+    ///
+    /// # Errors
+    /// When there is no such session, no such call in it, or several.
+    pub fn waiting_call(
+        &self,
+        caller: &Caller,
+        id: &SessionId,
+        wait: Wait,
+    ) -> Result<CallId, Error> {
+        let waiting = Waiting::of(&self.session(caller, id)?).into_iter();
+        let mut found: Vec<CallId> =
+            waiting.filter(|one| one.wait == wait).map(|one| one.call).collect();
+        match (found.pop(), found.is_empty()) {
+            (None, _) => Err(Error::NothingWaits { session: id.clone(), wait }),
+            (Some(one), true) => Ok(one),
+            (Some(last), false) => {
+                found.push(last);
+                Err(Error::SeveralWait { wait, found })
+            }
+        }
     }
 
     /// Cancels the run of a session, the one under way. If a process drives it, the request is
@@ -202,7 +224,8 @@ impl Runtime {
         let session = self.session(caller, id)?;
         let asked = Waiting::of(&session).into_iter().find(|waiting| waiting.call == *call);
         if let (Some(value), Some(question)) = (&value, asked.and_then(|asked| asked.question)) {
-            ringfence_catalog::check_answer(&question.schema, value).map_err(Error::input)?;
+            ringfence_catalog::check_answer(&question.schema, value)
+                .map_err(|message| Error::UnfitAnswer { call: call.clone(), message })?;
         }
         let (call, by) = (call.clone(), caller.user.clone());
         self.say(caller, id, InboxCommand::Answer { call, by, value }).await
@@ -286,9 +309,11 @@ impl Runtime {
 
 /// A session of this tenant and this user. One of somebody else is as one that is not there.
 pub(crate) fn own(store: &Store, caller: &Caller, id: &SessionId) -> Result<SessionSummary, Error> {
-    let summary = store.session(&caller.tenant, id)?;
-    match summary.user == caller.user {
-        true => Ok(summary),
-        false => Err(ringfence_store::Error::NoSuchSession.into()),
+    match store.session(&caller.tenant, id) {
+        Ok(summary) if summary.user == caller.user => Ok(summary),
+        Ok(_) | Err(ringfence_store::Error::NoSuchSession) => {
+            Err(Error::NoSuchSession { given: id.to_string() })
+        }
+        Err(error) => Err(error.into()),
     }
 }

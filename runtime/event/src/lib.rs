@@ -37,7 +37,7 @@ pub use conversation::{
     TokenUsage, estimated_tokens,
 };
 pub use denial::{Asked, Denial, DenialCode, FileOwner, Remedy};
-pub use digest::{Digest, InvalidDigest};
+pub use digest::{Digest, Hasher, InvalidDigest};
 pub use effect::{Access, Effect, Scope};
 pub use id::{
     AgentName, CallId, FunctionName, IdempotencyKey, InvalidName, ModelName, RootName, RunId,

@@ -15,9 +15,9 @@ use ringfence_event::{
 use toml::Spanned;
 
 use crate::{
-    ConfigError, ConfigKey, Defaults, FsGrant, GrantSet, HoldRules, HttpGrant, LimitTable, Origin,
-    Quota, QuotaTable, SecretGrant, SocketGrant, TenantBudget, TenantGrants, TenantQuota,
-    ToolGrant, config::line_of,
+    ConfigError, ConfigKey, Defaults, FsGrant, GrantSet, HoldRules, HttpGrant, LimitTable,
+    MemoryLimits, Origin, Quota, QuotaTable, SecretGrant, SocketGrant, TenantBudget, TenantGrants,
+    TenantQuota, ToolGrant, config::line_of,
 };
 
 /// The name under which flags appear where files do.
@@ -334,6 +334,12 @@ impl Grants {
         }
         granted.limits = flags.limits.over_table(&granted.limits);
         Some(granted)
+    }
+
+    /// What a tenant's memory buckets may hold.
+    #[must_use]
+    pub fn memory_limits(&self, tenant: &TenantId) -> MemoryLimits {
+        MemoryLimits::of(self.memory_quota(tenant).map(|(bytes, _)| bytes))
     }
 
     /// What a tenant's memory buckets may hold together, and the line that says so.

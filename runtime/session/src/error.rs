@@ -160,6 +160,7 @@ impl Refused {
             Self::OtherInput { .. } => "other-input",
             Self::QueueFull { .. } => "queue-full",
             Self::NoSuchCall { .. } => "no-such-call",
+            Self::NotWaiting { wanted: CallStatus::OutcomeUnknown, .. } => "not-unknown",
             Self::NotWaiting { .. } => "not-waiting",
             Self::StaleAnswer { .. } => "stale-answer",
             Self::Expired { .. } => "expired",

@@ -275,6 +275,15 @@ impl Run {
         self.ended
     }
 
+    /// How long it was under way until this time, in milliseconds: what it waited for people and for
+    /// other tries is not counted.
+    #[must_use]
+    pub fn active_ms(&self, now: Timestamp) -> u64 {
+        let until = [self.ended, self.paused].into_iter().flatten().min().unwrap_or(now);
+        let since = self.started.map_or(0, |started| until.0.saturating_sub(started.0));
+        since.saturating_sub(self.paused_ms)
+    }
+
     /// When its time is up; nothing while it waits or once it is ended or ending.
     pub(crate) fn deadline(&self, limits: &RunLimits) -> Option<Timestamp> {
         if self.status != RunStatus::Running || self.stopping.is_some() {
@@ -415,8 +424,9 @@ impl Run {
         self.retry_at = None;
     }
 
-    /// When the model is asked again.
-    pub(crate) fn retry_at(&self) -> Option<Timestamp> {
+    /// When the model is asked again, while that is waited for.
+    #[must_use]
+    pub fn retry_at(&self) -> Option<Timestamp> {
         self.retry_at
     }
 

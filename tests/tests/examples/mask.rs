@@ -16,7 +16,8 @@ pub(crate) fn mask(text: &str) -> String {
 fn mask_line(line: &str) -> String {
     let words: Vec<&str> = line.split_whitespace().collect();
     // Rows of tables begin at the margin, what is told of a call does not.
-    let is_row = !line.starts_with(' ') && words.first().is_some_and(|first| *first == "all" || first.starts_with("r1.s"))
+    let is_row = !line.starts_with(' ')
+        && words.first().is_some_and(|first| *first == "all" || first.starts_with("r1.s"))
         && !words.iter().any(|word| ["→", "←"].contains(word));
     let mut shown: Vec<String> = vec![];
     for (at, word) in words.iter().enumerate() {

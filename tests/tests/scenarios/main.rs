@@ -11,5 +11,6 @@ mod loopback;
 mod memory;
 mod recovery;
 mod supply;
+mod transfer;
 mod waiting;
 mod world;

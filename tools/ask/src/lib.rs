@@ -25,7 +25,9 @@ fn ask(args: Ask) -> Result<String> {
     let question = asked(&args.question)?;
     Ok(match Question::new(question).ask::<Reply>()? {
         Some(Reply { answer }) => answer,
-        None => "They do not answer. Go on without, or say what you cannot do without it.".to_owned(),
+        None => {
+            "They do not answer. Go on without, or say what you cannot do without it.".to_owned()
+        }
     })
 }
 
@@ -52,7 +54,8 @@ mod tests {
     fn a_person_is_asked_something_and_not_too_much() {
         assert_eq!(asked(" Which one?\n").ok(), Some("Which one?"));
         assert!(asked(&"x".repeat(QUESTION_MAX)).is_ok());
-        for (question, says) in [("", "empty"), (&*"x".repeat(QUESTION_MAX + 1), "2001 characters")] {
+        for (question, says) in [("", "empty"), (&*"x".repeat(QUESTION_MAX + 1), "2001 characters")]
+        {
             let error = asked(question).unwrap_err();
             assert!(format!("{error:?}").contains(says), "{error:?}");
         }

@@ -39,9 +39,9 @@ fn a_question_is_answered_from_another_process() {
     let asked = scene.run(&["approvals", "list", "--json"]).json();
     assert_eq!(asked[0]["question"]["message"], "Go on?");
     // What does not fit, and what is not asked.
-    check_refused(&scene, &id, &["session", "answer", &id, r#"{"go": 7}"#], "usage");
+    check_refused(&scene, &id, &["session", "answer", &id, r#"{"go": 7}"#], "unfit-answer");
     check_refused(&scene, &id, &["session", "answer", &id, "{"], "usage");
-    check_refused(&scene, &id, &["session", "answer", "ffff", "{}"], "usage");
+    check_refused(&scene, &id, &["session", "answer", "xyz", "{}"], "no-such-session");
     let call = asked[0]["call"].as_str().unwrap();
     let approve = ["approvals", "approve", &id, call];
     check_refused(&scene, &id, &approve, "not-waiting");
@@ -51,9 +51,10 @@ fn a_question_is_answered_from_another_process() {
         "recorded"
     );
     check_refused(&scene, &id, &answer, "not-waiting");
+    check_refused(&scene, &id, &["session", "answer", &id, r#"{"go": true}"#], "not-waiting");
     assert_eq!(scene.run(&["session", "resume", &id]).expect(0).out, "done\n");
     check_refused(&scene, &id, &["session", "resume", &id], "no-run");
-    check_refused(&scene, &id, &["session", "reconcile", &id, call, "--run-it"], "not-waiting");
+    check_refused(&scene, &id, &["session", "reconcile", &id, call, "--run-it"], "not-unknown");
 }
 
 #[test]

@@ -15,6 +15,8 @@ mod run;
 mod second;
 mod secret;
 mod session;
+mod state;
 mod support;
 mod tool;
+mod transfer;
 mod usage;
