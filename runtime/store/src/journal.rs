@@ -2,11 +2,12 @@
 //! end of the table, so that a commit of many lists touches few pages.
 
 use ringfence_event::{Body, Digest, Event, FORMAT, Stream, TenantId, Timestamp, UserId};
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
+use rusqlite::Connection;
 
 use crate::{
     Error, NewEvent, blob,
     dictionary::{self, Dictionary},
+    head,
     pack::{BROKEN, Elsewhere, Packed, Packer, Unpacker},
     squeeze::{Squeezed, squeeze, unsqueeze},
 };
@@ -117,29 +118,8 @@ fn checksum(
     short
 }
 
-/// The place of the last event; 0 for a list that has none.
-pub(crate) fn last_seq(
-    connection: &Connection,
-    tenant: &TenantId,
-    stream: &Stream,
-) -> Result<u64, Error> {
-    Ok(list(connection, tenant, stream)?.map_or(0, |(_, seq)| seq))
-}
-
-/// The key of a list and the place of its last event.
-fn list(
-    connection: &Connection,
-    tenant: &TenantId,
-    stream: &Stream,
-) -> Result<Option<(i64, u64)>, Error> {
-    let found = connection
-        .prepare_cached("SELECT id, seq FROM stream WHERE tenant = ?1 AND stream = ?2")?
-        .query_row((tenant.as_str(), stream.to_string()), |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    Ok(found)
-}
-
-/// Up to `limit` events from `from` on, each checked; none is left out.
+/// Up to `limit` events from `from` on, each checked; none is left out. For use inside a transaction, so that
+/// all tables are of one time.
 pub(crate) fn read(
     connection: &Connection,
     tenant: &TenantId,
@@ -148,24 +128,23 @@ pub(crate) fn read(
     limit: u32,
 ) -> Result<Vec<Event>, Error> {
     let from = from.max(1);
-    // One view of all tables, whatever is written meanwhile.
-    let view = connection.unchecked_transaction()?;
-    let Some((list, last)) = list(&view, tenant, stream)? else { return Ok(vec![]) };
+    let head = head::load(connection, tenant, stream)?;
+    let (Some(list), last) = (head.list, head.seq) else { return Ok(vec![]) };
     let end = last.min(from.saturating_add(u64::from(limit)).saturating_sub(1));
     let mut events = vec![];
     if from > end {
         return Ok(events);
     }
-    let mut statement = view.prepare_cached(
+    let mut statement = connection.prepare_cached(
         "SELECT first, checksum, events, size FROM journal
          WHERE list = ?1 AND first BETWEEN coalesce(
              (SELECT max(first) FROM journal WHERE list = ?1 AND first <= ?2), ?2) AND ?3
          ORDER BY first",
     )?;
-    // A page of the database that cannot be read at all is damage to the list like any other.
-    let unread = |error: rusqlite::Error, seq| match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt) => corrupt(stream, seq, "a page of it cannot be read"),
-        _ => error.into(),
+    // What cannot be read at all is damage to the list like any other.
+    let unread = |error: rusqlite::Error, seq| match error.into() {
+        Error::Damaged { what } => corrupt(stream, seq, &format!("{what} is damaged")),
+        error => error,
     };
     let mut rows = statement.query((list, from, end))?;
     // Where the next row is to begin; the first one may begin before what was asked for.
@@ -177,12 +156,13 @@ pub(crate) fn read(
         }
         let row = rows.next().map_err(|error| unread(error, place))?;
         let row = row.ok_or_else(|| corrupt(stream, place, "it is missing"))?;
-        let first: u64 = row.get(0)?;
+        let first: u64 = row.get(0).map_err(|error| unread(error, place))?;
         if next.is_some_and(|next| next != first) || first > from.max(place) {
             return Err(corrupt(stream, place, "it is missing"));
         }
-        let stored = (row.get(1)?, row.get(2)?, row.get(3)?);
-        let found = decode(&view, (tenant, stream), first, stored)?;
+        let stored = || Ok((row.get(1)?, row.get(2)?, row.get(3)?));
+        let stored = stored().map_err(|error| unread(error, place))?;
+        let found = decode(connection, (tenant, stream), first, stored)?;
         let after = first + found.len() as u64;
         if after <= place {
             return Err(corrupt(stream, place, "it is missing"));
@@ -218,12 +198,16 @@ impl Elsewhere for Tables<'_> {
             Ok(Some(bytes)) => String::from_utf8(bytes).map_err(|_| BROKEN.into()),
             Ok(None) => Err("its blob is missing".into()),
             Err(Error::CorruptBlob) => Err("its blob is not what it was".into()),
+            Err(Error::Damaged { what }) => Err(Fault::Row(format!("{what} is damaged"))),
             Err(error) => Err(Fault::Store(error)),
         }
     }
 
     fn digest(&self, number: u64) -> Result<[u8; 32], Fault> {
-        let found = dictionary::get(self.connection, number).map_err(Fault::Store)?;
+        let found = match dictionary::get(self.connection, number) {
+            Err(Error::Damaged { .. }) => None,
+            found => found.map_err(Fault::Store)?,
+        };
         found.ok_or_else(|| "a digest that it names is missing or damaged".into())
     }
 }

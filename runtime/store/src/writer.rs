@@ -197,8 +197,5 @@ fn write(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<(), Erro
 /// without having written what the first one lost. A full disk is not of this kind.
 fn is_uncertain(error: &Error) -> bool {
     let Error::Database(error) = error else { return false };
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-    )
+    matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::NotADatabase))
 }
