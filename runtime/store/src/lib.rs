@@ -62,3 +62,4 @@ pub use open::STORE_FORMAT;
 pub use quarantine::Quarantined;
 pub use session::{OpenSession, Resolved, SessionSummary};
 pub use store::Store;
+pub use writer::Written;

@@ -14,7 +14,7 @@ use crate::{
     OpenSession, Quarantined, Resolved, SessionSummary, append, blob, budget,
     dictionary::{self, Dictionary},
     head, inbox, journal, memory, open, quarantine, session,
-    writer::Writer,
+    writer::{Writer, Written},
 };
 
 /// Everything durable, in one file. Writes go through one thread and are answered when they are
@@ -176,6 +176,12 @@ impl Store {
     /// When the database fails.
     pub fn data_version(&self) -> Result<i64, Error> {
         Ok(self.reader().pragma_query_value(None, "data_version", |row| row.get(0))?)
+    }
+
+    /// What this store has written since it was opened, and how much waits to be.
+    #[must_use]
+    pub fn written(&self) -> Written {
+        self.writer.written()
     }
 
     /// A tenant's sessions, or one user's of it; the one used last comes first.
