@@ -17,6 +17,14 @@ pub struct InboxId {
     id: u64,
 }
 
+impl InboxId {
+    /// The command with this number, for another store.
+    #[must_use]
+    pub fn new(tenant: TenantId, id: u64) -> Self {
+        Self { tenant, id }
+    }
+}
+
 /// A command that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inboxed {

@@ -38,6 +38,8 @@ mod error;
 mod head;
 mod inbox;
 mod journal;
+#[cfg(feature = "kit")]
+pub mod kit;
 mod memory;
 mod migrate;
 mod open;

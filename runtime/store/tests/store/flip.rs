@@ -10,10 +10,8 @@ use ringfence_store::{
     Batch, BlobWrite, BudgetChange, Error, MemoryChange, MemoryWrite, Store, Wake,
 };
 
-use crate::{
-    kit::{append, batch, bucket, created, id, said, tenant},
-    sample::step,
-};
+use crate::sample::step;
+use ringfence_store::kit::{append, batch, bucket, created, id, said, tenant};
 
 /// How many bytes are flipped, one in each file; more of them by this variable.
 const FLIPS: &str = "RINGFENCE_TEST_FLIPS";

@@ -1,4 +1,4 @@
-//! What holds on every store (`kit`), what holds on this one (`file`), how stores of earlier
+//! What holds on every store (`kits`, with `plain`, a store to compare with), what holds on this one (`file`), how stores of earlier
 //! formats are read (`upgrade`), what a run takes (`size`), what a
 //! disk leaves of it (`fault`, `flip`) and does under it (`disk`), and what is left of it when
 //! its process is killed (`crash`).
@@ -10,7 +10,8 @@ mod disk;
 mod fault;
 mod file;
 mod flip;
-mod kit;
+mod kits;
+mod plain;
 mod sample;
 mod size;
 mod upgrade;

@@ -8,7 +8,7 @@ use ringfence_event::{
 use ringfence_store::{Error, STORE_FORMAT, Store};
 use rusqlite::Connection;
 
-use crate::kit::{self, append, batch, bucket, created, id, said};
+use ringfence_store::kit::{self, append, batch, bucket, created, id, said};
 
 /// A store as format 2 made it.
 fn format_2(path: &Path) -> Connection {
