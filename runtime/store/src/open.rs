@@ -17,7 +17,12 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode::NotADatabase, OpenFlags, config::DbConfig};
+use rusqlite::{
+    Connection,
+    ErrorCode::{DatabaseCorrupt, NotADatabase},
+    OpenFlags,
+    config::DbConfig,
+};
 
 use crate::{
     Error,
@@ -46,14 +51,12 @@ const STATEMENTS_MAX: usize = 128;
 
 /// A connection to the store at `path`, which is made if there is none.
 pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
-    let found = match format(path)? {
-        Some(found) => found,
-        None => {
-            make(path)?;
-            format(path)?.unwrap_or(STORE_FORMAT)
-        }
-    };
+    if !is_store(path)? {
+        make(path)?;
+        is_store(path)?;
+    }
     let connection = connect(path)?;
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found < STORE_FORMAT {
         upgrade(&connection)?;
     }
@@ -91,8 +94,11 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, Error> {
     ))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     // Again, through the log this time: a later version may have put its number only there so far.
-    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    check_format(path, found)?;
+    let word = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
+    if word("application_id")? != APPLICATION_ID {
+        return Err(Error::NotAStore { path: path.to_owned() });
+    }
+    check_format(path, word("user_version")?)?;
     let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
     if mode != "wal" {
         // Without its log the file is some time old.
@@ -108,13 +114,13 @@ fn check_format(path: &Path, found: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// The format of the store at `path`, if there is one and this version can read it. Looks at the
+/// Whether there is a store at `path`; an error if it is none that this version can read. Looks at the
 /// file alone, as it lies there: nothing is put beside a store that is not for us to touch. SQLite does the looking,
 /// since whoever else opens and closes the file takes the locks of this process's stores with it.
-fn format(path: &Path) -> Result<Option<u32>, Error> {
+fn is_store(path: &Path) -> Result<bool, Error> {
     if let Err(error) = fs::metadata(path) {
         return match error.kind() {
-            io::ErrorKind::NotFound => Ok(None),
+            io::ErrorKind::NotFound => Ok(false),
             _ => Err(broken(path, error)),
         };
     }
@@ -128,12 +134,26 @@ fn format(path: &Path) -> Result<Option<u32>, Error> {
         (Err(error), _) | (_, Err(error)) if error.sqlite_error_code() == Some(NotADatabase) => {
             return Err(Error::NotAStore { path: path.to_owned() });
         }
+        // The power went while the log was folded into the file: only through the log it is whole, and
+        // that is asked next.
+        (Err(error), _) | (_, Err(error))
+            if error.sqlite_error_code() == Some(DatabaseCorrupt) && has_log(path) =>
+        {
+            return Ok(true);
+        }
         (Err(error), _) | (_, Err(error)) => return Err(error.into()),
     };
     if application != APPLICATION_ID {
         return Err(Error::NotAStore { path: path.to_owned() });
     }
-    check_format(path, found).map(|()| Some(found))
+    check_format(path, found).map(|()| true)
+}
+
+/// Whether something lies in the log of the store at `path`.
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    fs::metadata(log).is_ok_and(|log| log.len() > 0)
 }
 
 /// A file as a URI that opens it without its log. https://www.sqlite.org/uri.html

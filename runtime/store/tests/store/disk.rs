@@ -13,7 +13,7 @@ use ringfence_store::{Error, Store};
 use crate::crash::{check, write_one};
 
 /// Name the store, and the file that stands for a full disk, to the process that meets them.
-const STORE: &str = "RINGFENCE_TEST_DISK_STORE";
+pub(crate) const STORE: &str = "RINGFENCE_TEST_DISK_STORE";
 const FULL: &str = "RINGFENCE_TEST_FULL";
 
 /// Waits for the disk that fail, one in each process: the first ones, and some in the middle of later
@@ -23,7 +23,7 @@ const FAILS: [u32; 10] = [1, 2, 3, 4, 5, 7, 11, 16, 29, 54];
 /// As many rounds as no process that meets a failure comes to.
 const ROUNDS: u64 = 80;
 
-fn say(word: &str) {
+pub(crate) fn say(word: &str) {
     let mut out = std::io::stdout();
     writeln!(out, "\n{word}").unwrap();
 }
@@ -71,7 +71,7 @@ fn writes_on_a_disk_that_is_full_for_a_while() {
 }
 
 /// Makes the shim of `disk.c`.
-fn shim(folder: &Path) -> PathBuf {
+pub(crate) fn shim(folder: &Path) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/disk.c");
     let library = folder.join("disk.so");
     let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
@@ -86,7 +86,7 @@ fn shim(folder: &Path) -> PathBuf {
 }
 
 /// What a process says that meets these failures.
-fn run(test: &str, shim: &Path, store: &Path, failures: &[(&str, &str)]) -> Vec<String> {
+pub(crate) fn run(test: &str, shim: &Path, store: &Path, failures: &[(&str, &str)]) -> Vec<String> {
     let out = Command::new(env::current_exe().unwrap())
         .args(["--exact", test, "--ignored", "--nocapture"])
         .env("LD_PRELOAD", shim)
@@ -99,7 +99,7 @@ fn run(test: &str, shim: &Path, store: &Path, failures: &[(&str, &str)]) -> Vec<
     String::from_utf8(out.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-fn count(said: &[String], word: &str) -> u64 {
+pub(crate) fn count(said: &[String], word: &str) -> u64 {
     said.iter().filter(|line| *line == word).count() as u64
 }
 

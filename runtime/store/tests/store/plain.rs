@@ -253,9 +253,8 @@ impl State {
             return Err(Error::BudgetSpent { limit, spent, reserved, of });
         }
         if is_new {
-            self.reserved.retain(|(of, known, at, _), _| {
-                (of, known) != (tenant, &kind) || *at >= window
-            });
+            self.reserved
+                .retain(|(of, known, at, _), _| (of, known) != (tenant, &kind) || *at >= window);
         }
         self.spent.insert(total, after);
         self.reserved.insert(own, *reserved);
