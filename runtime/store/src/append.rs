@@ -4,8 +4,8 @@ use ringfence_event::{Digest, Event, FORMAT, SessionId, Stream, TenantId};
 use rusqlite::Connection;
 
 use crate::{
-    Append, Batch, Committed, Conflict, Error, Fence, blob, budget, dictionary::Dictionary, head,
-    inbox, journal, memory, record, session,
+    Append, Batch, Committed, Conflict, Error, Fence, MemoryChange, blob, budget,
+    dictionary::Dictionary, head, inbox, journal, memory, record, session,
 };
 
 /// A batch whose events and blobs are encoded, on the thread of whoever commits it.
@@ -27,6 +27,18 @@ impl Encoded {
             .map(|write| (write.tenant, blob::Encoded::new(Digest::of(&write.bytes), write.bytes)));
         let blobs = blobs.collect();
         Ok(Self { batch, rows, blobs })
+    }
+
+    /// What it takes of memory until it is written, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let rows = self.rows.iter().flatten().map(journal::Encoded::bytes);
+        let blobs = self.blobs.iter().map(|(_, blob)| blob.bytes());
+        let memory = self.batch.memory.iter().map(|write| match &write.change {
+            MemoryChange::Set(value) => value.len(),
+            MemoryChange::Delete | MemoryChange::Increment(_) => 0,
+        });
+        // The events themselves go on to whoever hears of the commit.
+        2 * rows.sum::<usize>() + blobs.sum::<usize>() + memory.sum::<usize>()
     }
 
     /// Digests in its rows that have no number.

@@ -20,6 +20,11 @@ impl Encoded {
     pub(crate) fn new(digest: Digest, bytes: Vec<u8>) -> Self {
         Self { digest, stored: squeeze(bytes) }
     }
+
+    /// How long it is as it is stored.
+    pub(crate) fn bytes(&self) -> usize {
+        self.stored.bytes.len()
+    }
 }
 
 pub(crate) fn put(connection: &Connection, tenant: &TenantId, blob: &Encoded) -> Result<(), Error> {

@@ -30,6 +30,11 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
+    /// How long the row is, with the blobs that it refers to.
+    pub(crate) fn bytes(&self) -> usize {
+        self.stored.bytes.len() + self.blobs.iter().map(blob::Encoded::bytes).sum::<usize>()
+    }
+
     /// Digests in it that have no number.
     pub(crate) fn unknown(&self) -> &[[u8; 32]] {
         &self.unknown
@@ -118,6 +123,14 @@ fn checksum(
     short
 }
 
+/// The rows that hold the events of a list from `?2` to `?3`; the first may begin before.
+const ROWS: &str = "
+    SELECT first, checksum, events, size FROM journal
+    WHERE list = ?1 AND first BETWEEN coalesce(
+        (SELECT max(first) FROM journal WHERE list = ?1 AND first <= ?2), ?2) AND ?3
+    ORDER BY first
+";
+
 /// Up to `limit` events from `from` on, each checked; none is left out. For use inside a transaction, so that
 /// all tables are of one time.
 pub(crate) fn read(
@@ -135,12 +148,7 @@ pub(crate) fn read(
     if from > end {
         return Ok(events);
     }
-    let mut statement = connection.prepare_cached(
-        "SELECT first, checksum, events, size FROM journal
-         WHERE list = ?1 AND first BETWEEN coalesce(
-             (SELECT max(first) FROM journal WHERE list = ?1 AND first <= ?2), ?2) AND ?3
-         ORDER BY first",
-    )?;
+    let mut statement = connection.prepare_cached(ROWS)?;
     // What cannot be read at all is damage to the list like any other.
     let unread = |error: rusqlite::Error, seq| match error.into() {
         Error::Damaged { what } => corrupt(stream, seq, &format!("{what} is damaged")),
@@ -264,4 +272,56 @@ pub(crate) fn body(text: &str) -> Result<Body, serde_json::Error> {
 
 pub(crate) fn corrupt(stream: &Stream, seq: u64, what: &str) -> Error {
     Error::Corrupt { stream: stream.clone(), seq, what: what.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_event::{RunId, SessionId};
+    use rusqlite::StatementStatus::VmStep;
+
+    use super::*;
+    use crate::{Append, Batch, append, open::open};
+
+    /// A page of a long list costs what a page of a short one does, wherever it lies.
+    #[test]
+    fn d10_a_page_costs_the_same_in_a_session_of_any_length() {
+        let home = tempfile::tempdir().unwrap();
+        let connection = open(&home.path().join("ringfence.db")).unwrap();
+        let (tenant, session) = (TenantId::local(), SessionId::from_random([7; 16]));
+        let stream = Stream::Session(session);
+        let mut written = 0;
+        let mut steps = vec![];
+        for length in [1_000, 20_000] {
+            let view = connection.unchecked_transaction().unwrap();
+            while written < length {
+                let event = |n: u64| NewEvent {
+                    at: Timestamp(n),
+                    body: Body::RunStarted { run: RunId(1) },
+                    cause: None,
+                    trace: None,
+                };
+                let append = Append {
+                    stream: stream.clone(),
+                    tenant: tenant.clone(),
+                    user: UserId::local(),
+                    fence: None,
+                    expected_seq: Some(written),
+                    events: (0..8).map(event).collect(),
+                };
+                let batch = Batch { appends: vec![append], ..Batch::default() };
+                let encoded = append::Encoded::new(batch, &Dictionary::default()).unwrap();
+                append::batch(&view, encoded).unwrap();
+                written += 8;
+            }
+            view.commit().unwrap();
+            for from in [1, length / 2, length - 99] {
+                let found = read(&connection, &tenant, &stream, from, 100).unwrap();
+                assert_eq!(found.len(), 100, "what is held is a page");
+                let statement = connection.prepare_cached(ROWS).unwrap();
+                steps.push(statement.reset_status(VmStep));
+            }
+        }
+        let (least, most) = (steps.iter().min().unwrap(), steps.iter().max().unwrap());
+        assert!(*least > 0 && most - least <= least / 5, "{steps:?}");
+    }
 }

@@ -45,8 +45,9 @@ impl Store {
         Ok(Self { reader: Mutex::new(reader), dictionary, writer })
     }
 
-    /// Stores all of a batch or nothing. Answers when it is durable. Dropping the future does not
-    /// take the batch back.
+    /// Stores all of a batch or nothing. Answers when it is durable, however long the disk takes.
+    /// While too much waits for the disk already (4,096 batches or 64 MiB), it waits with the rest; dropped
+    /// then, the batch is not stored. Later, dropping the future does not take it back.
     ///
     /// # Errors
     /// [`Error::Conflict`] when another writer was first, [`Error::BudgetSpent`] and
@@ -54,7 +55,9 @@ impl Store {
     /// otherwise when it cannot be stored.
     pub async fn commit(&self, batch: Batch) -> Result<Committed, Error> {
         let batch = self.encode(batch)?;
-        self.write(move |connection| append::batch(connection, batch)).await
+        let room = self.writer.room(batch.bytes()).await;
+        let done = self.writer.submit(room, move |connection| append::batch(connection, batch));
+        done.await.unwrap_or(Err(Error::Stopped))
     }
 
     /// As [`commit`](Self::commit), waiting on this thread. Not for use in async code.
@@ -70,8 +73,9 @@ impl Store {
     /// Stores a batch some time soon, together with others. Waits only while too many wait
     /// already. What becomes of it is told by [`flush`](Self::flush).
     pub async fn commit_later(&self, batch: Batch) {
-        let room = self.writer.room().await;
         let batch = self.encode(batch);
+        let bytes = batch.as_ref().map_or(0, append::Encoded::bytes);
+        let room = self.writer.room(bytes).await;
         self.writer.submit_later(room, move |connection| append::batch(connection, batch?));
     }
 
@@ -360,7 +364,7 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let room = self.writer.room().await;
+        let room = self.writer.room(0).await;
         self.writer.submit(room, work).await.unwrap_or(Err(Error::Stopped))
     }
 

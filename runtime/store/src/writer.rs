@@ -22,7 +22,13 @@ const GROUP_MAX: usize = 256;
 
 /// How many jobs may wait. Beyond, whoever brings more waits: a slow disk slows its writers down
 /// instead of filling memory.
-const WAITING_MAX: usize = 4096;
+const WAITING_MAX: u32 = 4096;
+
+/// How much of the bytes of waiting jobs is counted as one: 64 MiB may wait in all.
+const UNIT_BYTES: usize = 4096;
+
+/// What a job takes of the room at least, so that not more than [`WAITING_MAX`] wait.
+const UNITS_MIN: u32 = 4;
 
 /// What a store has written since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,7 +110,7 @@ impl Writer {
         Ok(Self {
             jobs: Some(sender),
             thread: Some(thread),
-            room: Arc::new(Semaphore::new(WAITING_MAX)),
+            room: Arc::new(Semaphore::new((WAITING_MAX * UNITS_MIN) as usize)),
             unseen: Arc::default(),
             counts,
         })
@@ -117,9 +123,12 @@ impl Writer {
         Written { transactions, rows, waiting }
     }
 
-    /// Room for one more job, when there is some.
-    pub(crate) async fn room(&self) -> Option<OwnedSemaphorePermit> {
-        self.room.clone().acquire_owned().await.ok()
+    /// Room for one more job of so many bytes, when there is some. One that is larger than all the room
+    /// waits until it is alone.
+    pub(crate) async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let units = u32::try_from(bytes / UNIT_BYTES).unwrap_or(u32::MAX);
+        let units = units.clamp(UNITS_MIN, WAITING_MAX * UNITS_MIN);
+        self.room.clone().acquire_many_owned(units).await.ok()
     }
 
     /// Hands over a job; the receiver hears of it once it is durable.
