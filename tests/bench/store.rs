@@ -47,7 +47,7 @@ pub(crate) fn measure(table: &mut Table) -> Result<()> {
         effects(table, &folder.path().join("effects.db")).await?;
         let path = folder.path().join("ringfence.db");
         sessions(table, &path).await?;
-        ready(table, &path)?;
+        ready(table, &path).await?;
         idle(table, &path).await?;
         long(table, &folder.path().join("long.db")).await
     })
@@ -154,7 +154,7 @@ async fn sessions(table: &mut Table, path: &Path) -> Result<()> {
 
 /// Until a store is opened, its sessions are listed, and a first event is durable. The file is in the page
 /// cache: it was written before.
-fn ready(table: &mut Table, path: &Path) -> Result<()> {
+async fn ready(table: &mut Table, path: &Path) -> Result<()> {
     let mut times = vec![];
     for n in 0..7 {
         let began = Instant::now();
@@ -163,7 +163,7 @@ fn ready(table: &mut Table, path: &Path) -> Result<()> {
         ensure!(listed.len() == 50, "{} sessions", listed.len());
         ensure!(store.unfinished(None, 50)?.is_empty(), "all runs have ended");
         let more = vec![Body::RunStarted { run: RunId(2) }, Body::RunCompleted { run: RunId(2) }];
-        store.commit_blocking(batch(&id(n), u64::from(n) * APART_MS, more))?;
+        store.commit(batch(&id(n), u64::from(n) * APART_MS, more)).await?;
         times.push(began.elapsed().as_secs_f64());
     }
     let bound = Bound::AtMost { aim: 1.0, must: 1.0 };
