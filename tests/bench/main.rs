@@ -16,6 +16,7 @@ mod ours;
 mod policy;
 mod quiet;
 mod start;
+mod store;
 mod table;
 mod threads;
 
@@ -36,10 +37,15 @@ const PARTS: &[Part] = &[
     ("host-work", host_work::measure),
     ("cancel", cancel::measure),
     ("durable", durable::measure),
+    ("store", store::measure),
 ];
 
 fn main() -> Result<ExitCode> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
+    // What this program starts itself, to measure the memory of a process that does nothing else.
+    if let [store::HOLD, path] = wanted.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return store::hold(path.as_ref()).map(|()| ExitCode::SUCCESS);
+    }
     if let Some(unknown) = wanted.iter().find(|name| PARTS.iter().all(|(part, _)| part != name)) {
         let names: Vec<&str> = PARTS.iter().map(|(part, _)| *part).collect();
         bail!("there is no part `{unknown}`: the parts are {}", names.join(", "));

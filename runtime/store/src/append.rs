@@ -1,11 +1,11 @@
 //! One batch inside a transaction: claims are checked, places given, everything written.
 
 use ringfence_event::{Digest, Event, FORMAT, SessionId, Stream, TenantId};
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
 use crate::{
-    Append, Batch, Committed, Conflict, Error, Fence, blob, budget, dictionary::Dictionary, inbox,
-    journal, memory, session,
+    Append, Batch, Committed, Conflict, Error, Fence, MemoryChange, blob, budget,
+    dictionary::Dictionary, head, inbox, journal, memory, record, session,
 };
 
 /// A batch whose events and blobs are encoded, on the thread of whoever commits it.
@@ -27,6 +27,18 @@ impl Encoded {
             .map(|write| (write.tenant, blob::Encoded::new(Digest::of(&write.bytes), write.bytes)));
         let blobs = blobs.collect();
         Ok(Self { batch, rows, blobs })
+    }
+
+    /// What it takes of memory until it is written, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let rows = self.rows.iter().flatten().map(journal::Encoded::bytes);
+        let blobs = self.blobs.iter().map(|(_, blob)| blob.bytes());
+        let memory = self.batch.memory.iter().map(|write| match &write.change {
+            MemoryChange::Set(value) => value.len(),
+            MemoryChange::Delete | MemoryChange::Increment(_) => 0,
+        });
+        // The events themselves go on to whoever hears of the commit.
+        2 * rows.sum::<usize>() + blobs.sum::<usize>() + memory.sum::<usize>()
     }
 
     /// Digests in its rows that have no number.
@@ -67,7 +79,7 @@ fn append_to(
     rows: &[journal::Encoded],
 ) -> Result<Vec<Event>, Error> {
     let Append { stream, tenant, user, fence, expected_seq, events } = append;
-    let head = head(connection, &tenant, &stream)?;
+    let mut head = head::load(connection, &tenant, &stream)?;
     if let Some(seq) = head.damaged {
         return Err(Error::Quarantined { stream, seq });
     }
@@ -95,60 +107,13 @@ fn append_to(
         })
         .collect();
     let Some(last) = events.last() else { return Ok(events) };
-    let list = set_head(connection, &tenant, &stream, head.list, last.seq)?;
+    head.seq = last.seq;
+    let list = head::store(connection, &tenant, &stream, &head)?;
     journal::insert(connection, (&tenant, &stream), list, seq, rows)?;
     if let Stream::Session(id) = &stream {
-        session::follow(connection, id, &events)?;
+        record::follow(connection, id, &events)?;
     }
     Ok(events)
-}
-
-/// Where a list stands, by which claim it is held (0 for none), and where damage was found in it.
-#[derive(Default)]
-struct Head {
-    list: Option<i64>,
-    seq: u64,
-    fence: Fence,
-    damaged: Option<u64>,
-}
-
-fn head(connection: &Connection, tenant: &TenantId, stream: &Stream) -> Result<Head, Error> {
-    let head = connection
-        .prepare_cached(
-            "SELECT id, seq, fence, damaged FROM stream WHERE tenant = ?1 AND stream = ?2",
-        )?
-        .query_row((tenant.as_str(), stream.to_string()), |row| {
-            Ok(Head {
-                list: row.get(0)?,
-                seq: row.get(1)?,
-                fence: Fence(row.get(2)?),
-                damaged: row.get(3)?,
-            })
-        })
-        .optional()?;
-    Ok(head.unwrap_or_default())
-}
-
-/// Says where a list stands from now on; the list's key.
-fn set_head(
-    connection: &Connection,
-    tenant: &TenantId,
-    stream: &Stream,
-    list: Option<i64>,
-    seq: u64,
-) -> Result<i64, Error> {
-    if let Some(list) = list {
-        connection
-            .prepare_cached("UPDATE stream SET seq = ?2 WHERE id = ?1")?
-            .execute((list, seq))?;
-        return Ok(list);
-    }
-    let list = connection
-        .prepare_cached(
-            "INSERT INTO stream (tenant, stream, seq, fence) VALUES (?1, ?2, ?3, 0) RETURNING id",
-        )?
-        .query_row((tenant.as_str(), stream.to_string(), seq), |row| row.get(0))?;
-    Ok(list)
 }
 
 /// Claims a session for a worker; every earlier claim is stale from then on.
@@ -159,15 +124,12 @@ pub(crate) fn claim(
     worker: &str,
 ) -> Result<Fence, Error> {
     let stream = Stream::Session(session.clone());
-    if let Some(seq) = head(connection, tenant, &stream)?.damaged {
+    let mut head = head::load(connection, tenant, &stream)?;
+    if let Some(seq) = head.damaged {
         return Err(Error::Quarantined { stream, seq });
     }
-    let fence = connection
-        .prepare_cached(
-            "INSERT INTO stream (tenant, stream, seq, fence, worker) VALUES (?1, ?2, 0, 1, ?3)
-             ON CONFLICT DO UPDATE SET fence = fence + 1, worker = excluded.worker
-             RETURNING fence",
-        )?
-        .query_row((tenant.as_str(), stream.to_string(), worker), |row| row.get(0))?;
-    Ok(Fence(fence))
+    head.fence = Fence(head.fence.0 + 1);
+    head.worker = Some(worker.to_owned());
+    head::store(connection, tenant, &stream, &head)?;
+    Ok(head.fence)
 }

@@ -58,6 +58,14 @@ pub struct NewEvent {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fence(pub(crate) u64);
 
+impl Fence {
+    /// The claim with this number, for another store; each claim of a session has a higher one.
+    #[must_use]
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// One change of one bucket.
 #[derive(Clone, Debug)]
 pub struct MemoryWrite {

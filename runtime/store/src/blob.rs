@@ -5,7 +5,7 @@ use ringfence_event::{Digest, TenantId};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::{
-    Error,
+    Error, check,
     squeeze::{Squeezed, squeeze, unsqueeze},
 };
 
@@ -19,6 +19,11 @@ pub(crate) struct Encoded {
 impl Encoded {
     pub(crate) fn new(digest: Digest, bytes: Vec<u8>) -> Self {
         Self { digest, stored: squeeze(bytes) }
+    }
+
+    /// How long it is as it is stored.
+    pub(crate) fn bytes(&self) -> usize {
+        self.stored.bytes.len()
     }
 }
 
@@ -40,10 +45,17 @@ pub(crate) fn get(
     digest: &[u8],
 ) -> Result<Option<Vec<u8>>, Error> {
     let stored = connection
-        .prepare_cached("SELECT bytes, size FROM blob WHERE tenant = ?1 AND digest = ?2")?
+        .prepare_cached(
+            "SELECT bytes, size FROM blob INDEXED BY sqlite_autoindex_blob_1
+             WHERE tenant = ?1 AND digest = ?2",
+        )?
         .query_row((tenant.as_str(), digest), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some((bytes, size)) = stored else { return Ok(None) };
+    let Some((bytes, size)) = stored else {
+        let twin = "SELECT 1 FROM blob INDEXED BY blob_twin WHERE tenant = ?1 AND digest = ?2";
+        check::absent(connection, twin, (tenant.as_str(), digest), || "the row of a blob".into())?;
+        return Ok(None);
+    };
     match unsqueeze(bytes, size) {
         Some(bytes) if Digest::of(&bytes).as_bytes() == digest => Ok(Some(bytes)),
         _ => Err(Error::CorruptBlob),

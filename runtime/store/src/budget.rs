@@ -2,9 +2,12 @@
 //! holds, and how long a window is, the caller says.
 
 use ringfence_event::{Limit, TenantId, Timestamp};
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
-use crate::{BudgetChange, BudgetState, Error};
+use crate::{
+    BudgetChange, BudgetState, Error,
+    check::{self, number, text},
+};
 
 /// The database's numbers have a sign.
 const AMOUNT_MAX: u64 = i64::MAX as u64;
@@ -16,15 +19,22 @@ pub(crate) fn state(
     limit: Limit,
     window: Timestamp,
 ) -> Result<BudgetState, Error> {
-    let row = connection
-        .prepare_cached(
-            "SELECT spent, reserved FROM budget WHERE tenant = ?1 AND kind = ?2 AND window = ?3",
-        )?
-        .query_row((tenant.as_str(), limit.as_str(), window.0), |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()?;
-    let (spent, reserved) = row.unwrap_or((0, 0));
+    let key = (tenant.as_str(), limit.as_str(), window.0);
+    let what = || format!("the budget of {limit} of the tenant `{tenant}`");
+    let mut statement = connection.prepare_cached(
+        "SELECT tenant, kind, window, spent, reserved, checksum FROM budget
+         WHERE tenant = ?1 AND kind = ?2 AND window = ?3",
+    )?;
+    let mut rows = statement.query(key)?;
+    let (spent, reserved) = if let Some(row) = rows.next()? {
+        check::whole("budget", row, what)?;
+        (row.get(3)?, row.get(4)?)
+    } else {
+        let twin = "SELECT 1 FROM budget INDEXED BY budget_twin
+             WHERE tenant = ?1 AND kind = ?2 AND window = ?3";
+        check::absent(connection, twin, key, what)?;
+        (0, 0)
+    };
     Ok(BudgetState { limit, spent, reserved })
 }
 
@@ -47,12 +57,7 @@ pub(crate) fn change(connection: &Connection, change: &BudgetChange) -> Result<B
         return Err(Error::BudgetSpent { limit, spent, reserved, of });
     }
     begin_window(connection, change)?;
-    connection
-        .prepare_cached(
-            "INSERT INTO budget (tenant, kind, window, spent, reserved) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO UPDATE SET spent = excluded.spent, reserved = excluded.reserved",
-        )?
-        .execute((tenant.as_str(), limit.as_str(), window_start.0, after.spent, after.reserved))?;
+    put(connection, tenant, window_start.0, after)?;
     let key = (tenant.as_str(), limit.as_str(), window_start.0, owner);
     if reserved == 0 && held > 0 {
         connection
@@ -63,27 +68,60 @@ pub(crate) fn change(connection: &Connection, change: &BudgetChange) -> Result<B
             .execute(key)?;
     } else if reserved != held {
         let (tenant, kind, window, owner) = key;
-        connection
-            .prepare_cached(
-                "INSERT INTO reservation (tenant, kind, window, owner, amount)
-                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET amount = excluded.amount",
-            )?
-            .execute((tenant, kind, window, owner, reserved))?;
+        check::write(
+            connection,
+            "reservation",
+            "INSERT INTO reservation (tenant, kind, window, owner, amount, checksum)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT DO UPDATE SET amount = excluded.amount, checksum = excluded.checksum",
+            &[text(tenant), text(kind), number(window)?, text(owner), number(reserved)?],
+        )?;
     }
     Ok(after)
+}
+
+fn put(
+    connection: &Connection,
+    tenant: &TenantId,
+    window: u64,
+    BudgetState { limit, spent, reserved }: BudgetState,
+) -> Result<(), Error> {
+    check::write(
+        connection,
+        "budget",
+        "INSERT INTO budget (tenant, kind, window, spent, reserved, checksum)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT DO UPDATE SET spent = excluded.spent, reserved = excluded.reserved,
+             checksum = excluded.checksum",
+        &[
+            text(tenant.as_str()),
+            text(limit.as_str()),
+            number(window)?,
+            number(spent)?,
+            number(reserved)?,
+        ],
+    )?;
+    Ok(())
 }
 
 /// What this owner has reserved.
 fn reservation(connection: &Connection, change: &BudgetChange) -> Result<u64, Error> {
     let BudgetChange { tenant, limit, window_start, owner, .. } = change;
-    let held = connection
-        .prepare_cached(
-            "SELECT amount FROM reservation
-             WHERE tenant = ?1 AND kind = ?2 AND window = ?3 AND owner = ?4",
-        )?
-        .query_row((tenant.as_str(), limit.as_str(), window_start.0, owner), |row| row.get(0))
-        .optional()?;
-    Ok(held.unwrap_or(0))
+    let key = (tenant.as_str(), limit.as_str(), window_start.0, owner);
+    let what = || format!("what `{owner}` has reserved of {limit}");
+    let mut statement = connection.prepare_cached(
+        "SELECT tenant, kind, window, owner, amount, checksum FROM reservation
+         WHERE tenant = ?1 AND kind = ?2 AND window = ?3 AND owner = ?4",
+    )?;
+    let mut rows = statement.query(key)?;
+    if let Some(row) = rows.next()? {
+        check::whole("reservation", row, what)?;
+        return Ok(row.get(4)?);
+    }
+    let twin = "SELECT 1 FROM reservation INDEXED BY reservation_twin
+         WHERE tenant = ?1 AND kind = ?2 AND window = ?3 AND owner = ?4";
+    check::absent(connection, twin, key, what)?;
+    Ok(0)
 }
 
 /// Voids what is still reserved in earlier windows: owners that died there never settle it.
@@ -99,10 +137,16 @@ fn begin_window(connection: &Connection, change: &BudgetChange) -> Result<(), Er
     connection
         .prepare_cached("DELETE FROM reservation WHERE tenant = ?1 AND kind = ?2 AND window < ?3")?
         .execute(key)?;
-    connection
+    let earlier = connection
         .prepare_cached(
-            "UPDATE budget SET reserved = 0 WHERE tenant = ?1 AND kind = ?2 AND window < ?3",
+            "SELECT window FROM budget
+             WHERE tenant = ?1 AND kind = ?2 AND window < ?3 AND reserved <> 0",
         )?
-        .execute(key)?;
+        .query_map(key, |row| row.get(0))?
+        .collect::<Result<Vec<u64>, _>>()?;
+    for window in earlier {
+        let before = state(connection, tenant, *limit, Timestamp(window))?;
+        put(connection, tenant, window, BudgetState { reserved: 0, ..before })?;
+    }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::{
 use ringfence_event::Digest;
 use rusqlite::{Connection, OptionalExtension as _};
 
-use crate::Error;
+use crate::{Error, check::damaged};
 
 /// How many digests have a number at most; a host has some hundred tools and agents.
 const KNOWN_MAX: usize = 1 << 16;
@@ -87,9 +87,16 @@ pub(crate) fn learn(
         let id = match found {
             Some(id) => id,
             None => {
-                let last: u64 = connection
-                    .prepare_cached("SELECT coalesce(max(id), 0) FROM digest")?
-                    .query_row([], |row| row.get(0))?;
+                let (last, count): (u64, u64) = connection
+                    .prepare_cached(
+                        "SELECT coalesce(max(id), 0), (SELECT count(*) FROM digest
+                         INDEXED BY sqlite_autoindex_digest_1 WHERE digest IS NOT NULL) FROM digest",
+                    )?
+                    .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                // A number that is in use and not seen would make of a digest another.
+                if last != count {
+                    return Err(damaged("the list of digests".into()));
+                }
                 connection
                     .prepare_cached(
                         "INSERT INTO digest (id, digest, checksum) VALUES (?1, ?2, ?3)",

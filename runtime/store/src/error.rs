@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use ringfence_event::{Limit, Scope, Stream};
+use rusqlite::ErrorCode;
 
 /// Why the store did not do it. Cheap to clone: a group of batches can share one cause.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -57,6 +58,12 @@ pub enum Error {
         /// The first place at which damage was found.
         seq: u64,
     },
+    /// A row or an index is not what was written. What is told with its help is not told; the rest is.
+    #[error("{what} is damaged in the store")]
+    Damaged {
+        /// What.
+        what: String,
+    },
     /// A blob is not what its digest says.
     #[error("a stored blob is damaged")]
     CorruptBlob,
@@ -103,7 +110,18 @@ pub enum Error {
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Database(Arc::new(error))
+        use rusqlite::Error as Cause;
+        match &error {
+            // Rows hold what this code wrote, so what it cannot read is another thing.
+            Cause::InvalidColumnType(..)
+            | Cause::IntegralValueOutOfRange(..)
+            | Cause::FromSqlConversionFailure(..)
+            | Cause::Utf8Error(..) => Self::Damaged { what: "a row".to_owned() },
+            _ if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+                Self::Damaged { what: "a page of the file".to_owned() }
+            }
+            _ => Self::Database(Arc::new(error)),
+        }
     }
 }
 
@@ -119,6 +137,7 @@ impl Error {
                 | Self::KeyReused { .. }
                 | Self::Corrupt { .. }
                 | Self::Quarantined { .. }
+                | Self::Damaged { .. }
         )
     }
 }

@@ -2,11 +2,12 @@
 //! end of the table, so that a commit of many lists touches few pages.
 
 use ringfence_event::{Body, Digest, Event, FORMAT, Stream, TenantId, Timestamp, UserId};
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
+use rusqlite::Connection;
 
 use crate::{
     Error, NewEvent, blob,
     dictionary::{self, Dictionary},
+    head,
     pack::{BROKEN, Elsewhere, Packed, Packer, Unpacker},
     squeeze::{Squeezed, squeeze, unsqueeze},
 };
@@ -29,6 +30,11 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
+    /// How long the row is, with the blobs that it refers to.
+    pub(crate) fn bytes(&self) -> usize {
+        self.stored.bytes.len() + self.blobs.iter().map(blob::Encoded::bytes).sum::<usize>()
+    }
+
     /// Digests in it that have no number.
     pub(crate) fn unknown(&self) -> &[[u8; 32]] {
         &self.unknown
@@ -117,29 +123,16 @@ fn checksum(
     short
 }
 
-/// The place of the last event; 0 for a list that has none.
-pub(crate) fn last_seq(
-    connection: &Connection,
-    tenant: &TenantId,
-    stream: &Stream,
-) -> Result<u64, Error> {
-    Ok(list(connection, tenant, stream)?.map_or(0, |(_, seq)| seq))
-}
+/// The rows that hold the events of a list from `?2` to `?3`; the first may begin before.
+const ROWS: &str = "
+    SELECT first, checksum, events, size FROM journal
+    WHERE list = ?1 AND first BETWEEN coalesce(
+        (SELECT max(first) FROM journal WHERE list = ?1 AND first <= ?2), ?2) AND ?3
+    ORDER BY first
+";
 
-/// The key of a list and the place of its last event.
-fn list(
-    connection: &Connection,
-    tenant: &TenantId,
-    stream: &Stream,
-) -> Result<Option<(i64, u64)>, Error> {
-    let found = connection
-        .prepare_cached("SELECT id, seq FROM stream WHERE tenant = ?1 AND stream = ?2")?
-        .query_row((tenant.as_str(), stream.to_string()), |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    Ok(found)
-}
-
-/// Up to `limit` events from `from` on, each checked; none is left out.
+/// Up to `limit` events from `from` on, each checked; none is left out. For use inside a transaction, so that
+/// all tables are of one time.
 pub(crate) fn read(
     connection: &Connection,
     tenant: &TenantId,
@@ -148,24 +141,18 @@ pub(crate) fn read(
     limit: u32,
 ) -> Result<Vec<Event>, Error> {
     let from = from.max(1);
-    // One view of all tables, whatever is written meanwhile.
-    let view = connection.unchecked_transaction()?;
-    let Some((list, last)) = list(&view, tenant, stream)? else { return Ok(vec![]) };
+    let head = head::load(connection, tenant, stream)?;
+    let (Some(list), last) = (head.list, head.seq) else { return Ok(vec![]) };
     let end = last.min(from.saturating_add(u64::from(limit)).saturating_sub(1));
     let mut events = vec![];
     if from > end {
         return Ok(events);
     }
-    let mut statement = view.prepare_cached(
-        "SELECT first, checksum, events, size FROM journal
-         WHERE list = ?1 AND first BETWEEN coalesce(
-             (SELECT max(first) FROM journal WHERE list = ?1 AND first <= ?2), ?2) AND ?3
-         ORDER BY first",
-    )?;
-    // A page of the database that cannot be read at all is damage to the list like any other.
-    let unread = |error: rusqlite::Error, seq| match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt) => corrupt(stream, seq, "a page of it cannot be read"),
-        _ => error.into(),
+    let mut statement = connection.prepare_cached(ROWS)?;
+    // What cannot be read at all is damage to the list like any other.
+    let unread = |error: rusqlite::Error, seq| match error.into() {
+        Error::Damaged { what } => corrupt(stream, seq, &format!("{what} is damaged")),
+        error => error,
     };
     let mut rows = statement.query((list, from, end))?;
     // Where the next row is to begin; the first one may begin before what was asked for.
@@ -177,12 +164,13 @@ pub(crate) fn read(
         }
         let row = rows.next().map_err(|error| unread(error, place))?;
         let row = row.ok_or_else(|| corrupt(stream, place, "it is missing"))?;
-        let first: u64 = row.get(0)?;
+        let first: u64 = row.get(0).map_err(|error| unread(error, place))?;
         if next.is_some_and(|next| next != first) || first > from.max(place) {
             return Err(corrupt(stream, place, "it is missing"));
         }
-        let stored = (row.get(1)?, row.get(2)?, row.get(3)?);
-        let found = decode(&view, (tenant, stream), first, stored)?;
+        let stored = || Ok((row.get(1)?, row.get(2)?, row.get(3)?));
+        let stored = stored().map_err(|error| unread(error, place))?;
+        let found = decode(connection, (tenant, stream), first, stored)?;
         let after = first + found.len() as u64;
         if after <= place {
             return Err(corrupt(stream, place, "it is missing"));
@@ -218,12 +206,16 @@ impl Elsewhere for Tables<'_> {
             Ok(Some(bytes)) => String::from_utf8(bytes).map_err(|_| BROKEN.into()),
             Ok(None) => Err("its blob is missing".into()),
             Err(Error::CorruptBlob) => Err("its blob is not what it was".into()),
+            Err(Error::Damaged { what }) => Err(Fault::Row(format!("{what} is damaged"))),
             Err(error) => Err(Fault::Store(error)),
         }
     }
 
     fn digest(&self, number: u64) -> Result<[u8; 32], Fault> {
-        let found = dictionary::get(self.connection, number).map_err(Fault::Store)?;
+        let found = match dictionary::get(self.connection, number) {
+            Err(Error::Damaged { .. }) => None,
+            found => found.map_err(Fault::Store)?,
+        };
         found.ok_or_else(|| "a digest that it names is missing or damaged".into())
     }
 }
@@ -280,4 +272,56 @@ pub(crate) fn body(text: &str) -> Result<Body, serde_json::Error> {
 
 pub(crate) fn corrupt(stream: &Stream, seq: u64, what: &str) -> Error {
     Error::Corrupt { stream: stream.clone(), seq, what: what.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_event::{RunId, SessionId};
+    use rusqlite::StatementStatus::VmStep;
+
+    use super::*;
+    use crate::{Append, Batch, append, open::open};
+
+    /// A page of a long list costs what a page of a short one does, wherever it lies.
+    #[test]
+    fn d10_a_page_costs_the_same_in_a_session_of_any_length() {
+        let home = tempfile::tempdir().unwrap();
+        let connection = open(&home.path().join("ringfence.db")).unwrap();
+        let (tenant, session) = (TenantId::local(), SessionId::from_random([7; 16]));
+        let stream = Stream::Session(session);
+        let mut written = 0;
+        let mut steps = vec![];
+        for length in [1_000, 20_000] {
+            let view = connection.unchecked_transaction().unwrap();
+            while written < length {
+                let event = |n: u64| NewEvent {
+                    at: Timestamp(n),
+                    body: Body::RunStarted { run: RunId(1) },
+                    cause: None,
+                    trace: None,
+                };
+                let append = Append {
+                    stream: stream.clone(),
+                    tenant: tenant.clone(),
+                    user: UserId::local(),
+                    fence: None,
+                    expected_seq: Some(written),
+                    events: (0..8).map(event).collect(),
+                };
+                let batch = Batch { appends: vec![append], ..Batch::default() };
+                let encoded = append::Encoded::new(batch, &Dictionary::default()).unwrap();
+                append::batch(&view, encoded).unwrap();
+                written += 8;
+            }
+            view.commit().unwrap();
+            for from in [1, length / 2, length - 99] {
+                let found = read(&connection, &tenant, &stream, from, 100).unwrap();
+                assert_eq!(found.len(), 100, "what is held is a page");
+                let statement = connection.prepare_cached(ROWS).unwrap();
+                steps.push(statement.reset_status(VmStep));
+            }
+        }
+        let (least, most) = (steps.iter().min().unwrap(), steps.iter().max().unwrap());
+        assert!(*least > 0 && most - least <= least / 5, "{steps:?}");
+    }
 }

@@ -1,8 +1,11 @@
 //! Memory buckets: what tools keep between calls.
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, Params, Row, types::ValueRef};
 
-use crate::{BucketId, Error, MemoryChange, MemoryLimits, MemoryUsed, MemoryWrite};
+use crate::{
+    BucketId, Error, MemoryChange, MemoryLimits, MemoryUsed, MemoryWrite,
+    check::{self, number, text, twice},
+};
 
 /// Some of a bucket's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,21 +26,20 @@ pub(crate) fn get(
     key: &str,
 ) -> Result<Option<Vec<u8>>, Error> {
     let (tenant, scope, owner) = names(bucket);
-    let value = connection
-        .prepare_cached(
-            "SELECT value FROM memory WHERE tenant = ?1 AND scope = ?2 AND owner = ?3 AND key = ?4",
-        )?
-        .query_row((tenant, scope, owner, key), |row| row.get(0))
-        .optional()?;
-    Ok(value)
-}
-
-pub(crate) fn exists(connection: &Connection, bucket: &BucketId, key: &str) -> Result<bool, Error> {
-    let (tenant, scope, owner) = names(bucket);
+    let damaged = || format!("the memory entry `{key}` of {scope} `{owner}`");
     let mut statement = connection.prepare_cached(
-        "SELECT 1 FROM memory WHERE tenant = ?1 AND scope = ?2 AND owner = ?3 AND key = ?4",
+        "SELECT tenant, scope, owner, key, value, checksum FROM memory
+         WHERE tenant = ?1 AND scope = ?2 AND owner = ?3 AND key = ?4",
     )?;
-    Ok(statement.exists((tenant, scope, owner, key))?)
+    let mut rows = statement.query((tenant, scope, owner, key))?;
+    if let Some(row) = rows.next()? {
+        check::whole("memory", row, damaged)?;
+        return Ok(Some(row.get(4)?));
+    }
+    let twin = "SELECT 1 FROM memory INDEXED BY memory_twin
+         WHERE tenant = ?1 AND scope = ?2 AND owner = ?3 AND key = ?4";
+    check::absent(connection, twin, (tenant, scope, owner, key), damaged)?;
+    Ok(None)
 }
 
 /// Up to `limit` keys behind `cursor`.
@@ -47,17 +49,9 @@ pub(crate) fn keys(
     cursor: Option<&str>,
     limit: u32,
 ) -> Result<KeyPage, Error> {
-    let (tenant, scope, owner) = names(bucket);
     let limit = limit.max(1);
-    let mut statement = connection.prepare_cached(
-        "SELECT key FROM memory
-         WHERE tenant = ?1 AND scope = ?2 AND owner = ?3 AND (?4 IS NULL OR key > ?4)
-         ORDER BY key LIMIT ?5",
-    )?;
     // One more than asked tells whether there is more.
-    let more = u64::from(limit) + 1;
-    let rows = statement.query_map((tenant, scope, owner, cursor, more), |row| row.get(0))?;
-    let mut keys = rows.collect::<Result<Vec<String>, _>>()?;
+    let mut keys = listed(connection, bucket, cursor, u64::from(limit) + 1)?;
     let cursor = if keys.len() > limit as usize {
         keys.truncate(limit as usize);
         keys.last().cloned()
@@ -67,32 +61,87 @@ pub(crate) fn keys(
     Ok(KeyPage { keys, cursor })
 }
 
+/// Up to `limit` keys of a bucket behind one, in their order.
+fn listed(
+    connection: &Connection,
+    bucket: &BucketId,
+    after: Option<&str>,
+    limit: u64,
+) -> Result<Vec<String>, Error> {
+    let (tenant, scope, owner) = names(bucket);
+    let sql = |index: &str| {
+        format!(
+            "SELECT key FROM memory INDEXED BY {index}
+             WHERE tenant = ?1 AND scope = ?2 AND owner = ?3 AND (?4 IS NULL OR key > ?4)
+             ORDER BY key LIMIT ?5"
+        )
+    };
+    twice(connection, sql, ["memory_key", "memory_twin"], |statement| {
+        statement.query_map((tenant, scope, owner, after, limit), |row| row.get(0))?.collect()
+    })
+}
+
 /// All keys of a bucket with their values, in the order of the keys.
 pub(crate) fn entries(
     connection: &Connection,
     bucket: &BucketId,
 ) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    let mut statement = connection.prepare_cached(
-        "SELECT key, value FROM memory WHERE tenant = ?1 AND scope = ?2 AND owner = ?3 ORDER BY key",
-    )?;
-    let rows = statement.query_map(names(bucket), |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let entry = |key: String| match get(connection, bucket, &key)? {
+        Some(value) => Ok((key, value)),
+        None => Err(check::damaged(format!("the memory entry `{key}`"))),
+    };
+    let all = listed(connection, bucket, None, i64::MAX as u64)?;
+    all.into_iter().map(entry).collect()
 }
 
 /// What a bucket holds, and all of its tenant's together: totals that are kept, not counted.
 pub(crate) fn used(connection: &Connection, bucket: &BucketId) -> Result<MemoryUsed, Error> {
-    let held = connection
-        .prepare_cached(
-            "SELECT bytes, keys FROM bucket WHERE tenant = ?1 AND scope = ?2 AND owner = ?3",
-        )?
-        .query_row(names(bucket), |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let tenant_bytes = connection
-        .prepare_cached("SELECT bytes FROM memory_total WHERE tenant = ?1")?
-        .query_row([bucket.tenant.as_str()], |row| row.get(0))
-        .optional()?;
+    let (tenant, scope, owner) = names(bucket);
+    let what = || format!("the total of the memory of {scope} `{owner}`");
+    let of_bucket = Total {
+        sql: "SELECT tenant, scope, owner, bytes, keys, checksum FROM bucket
+             WHERE tenant = ?1 AND scope = ?2 AND owner = ?3",
+        twin: "SELECT 1 FROM bucket INDEXED BY bucket_twin
+             WHERE tenant = ?1 AND scope = ?2 AND owner = ?3",
+        table: "bucket",
+    };
+    let held = of_bucket
+        .read(connection, (tenant, scope, owner), what, |row| Ok((row.get(3)?, row.get(4)?)))?;
+    let of_tenant = Total {
+        sql: "SELECT tenant, bytes, checksum FROM memory_total WHERE tenant = ?1",
+        twin: "SELECT 1 FROM memory_total INDEXED BY memory_total_twin WHERE tenant = ?1",
+        table: "memory_total",
+    };
+    let what = || format!("the total of the memory of the tenant `{tenant}`");
+    let tenant_bytes = of_tenant.read(connection, [tenant], what, |row| row.get(1))?;
     let (bytes, keys) = held.unwrap_or((0, 0));
     Ok(MemoryUsed { bytes, keys, tenant_bytes: tenant_bytes.unwrap_or(0) })
+}
+
+/// How a row of totals is found.
+struct Total {
+    sql: &'static str,
+    twin: &'static str,
+    table: &'static str,
+}
+
+impl Total {
+    fn read<T>(
+        &self,
+        connection: &Connection,
+        of: impl Params + Clone,
+        what: impl Fn() -> String,
+        take: impl FnOnce(&Row<'_>) -> Result<T, rusqlite::Error>,
+    ) -> Result<Option<T>, Error> {
+        let mut statement = connection.prepare_cached(self.sql)?;
+        let mut rows = statement.query(of.clone())?;
+        if let Some(row) = rows.next()? {
+            check::whole(self.table, row, what)?;
+            return Ok(Some(take(row)?));
+        }
+        check::absent(connection, self.twin, of, what)?;
+        Ok(None)
+    }
 }
 
 /// Makes all changes of a batch; the new values of counters. What grows must fit when all is done:
@@ -152,15 +201,16 @@ fn write(connection: &Connection, write: &MemoryWrite) -> Result<Option<u64>, Er
 fn set(connection: &Connection, bucket: &BucketId, key: &str, value: &[u8]) -> Result<(), Error> {
     let before = size(connection, bucket, key)?;
     let (tenant, scope, owner) = names(bucket);
-    connection
-        .prepare_cached(
-            "INSERT INTO memory (tenant, scope, owner, key, value) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO UPDATE SET value = excluded.value",
-        )?
-        .execute((tenant, scope, owner, key, value))?;
-    let after = (key.len() + value.len()) as i64;
-    let keys = i64::from(before.is_none());
-    count(connection, bucket, after - before.unwrap_or(0), keys)
+    check::write(
+        connection,
+        "memory",
+        "INSERT INTO memory (tenant, scope, owner, key, value, checksum)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT DO UPDATE SET value = excluded.value, checksum = excluded.checksum",
+        &[text(tenant), text(scope), text(owner), text(key), ValueRef::Blob(value)],
+    )?;
+    let after = (key.len() + value.len()) as u64;
+    count(connection, bucket, (before.unwrap_or(0), after), (u64::from(before.is_some()), 1))
 }
 
 fn delete(connection: &Connection, bucket: &BucketId, key: &str) -> Result<(), Error> {
@@ -172,7 +222,7 @@ fn delete(connection: &Connection, bucket: &BucketId, key: &str) -> Result<(), E
         )?
         .execute((tenant, scope, owner, key))?;
     match before {
-        Some(before) => count(connection, bucket, -before, -1),
+        Some(before) => count(connection, bucket, (before, 0), (1, 0)),
         None => Ok(()),
     }
 }
@@ -182,31 +232,42 @@ pub(crate) fn size(
     connection: &Connection,
     bucket: &BucketId,
     key: &str,
-) -> Result<Option<i64>, Error> {
-    let (tenant, scope, owner) = names(bucket);
-    let size = connection
-        .prepare_cached(
-            "SELECT octet_length(key) + octet_length(value) FROM memory
-             WHERE tenant = ?1 AND scope = ?2 AND owner = ?3 AND key = ?4",
-        )?
-        .query_row((tenant, scope, owner, key), |row| row.get(0))
-        .optional()?;
-    Ok(size)
+) -> Result<Option<u64>, Error> {
+    Ok(get(connection, bucket, key)?.map(|value| (key.len() + value.len()) as u64))
 }
 
-fn count(connection: &Connection, bucket: &BucketId, bytes: i64, keys: i64) -> Result<(), Error> {
+/// Brings the totals from what an entry took, and how many keys it was, to what it takes and is now.
+fn count(
+    connection: &Connection,
+    bucket: &BucketId,
+    (bytes_before, bytes_after): (u64, u64),
+    (keys_before, keys_after): (u64, u64),
+) -> Result<(), Error> {
     let (tenant, scope, owner) = names(bucket);
-    connection
-        .prepare_cached(
-            "INSERT INTO bucket (tenant, scope, owner, bytes, keys) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes, keys = keys + excluded.keys",
-        )?
-        .execute((tenant, scope, owner, bytes, keys))?;
-    connection
-        .prepare_cached(
-            "INSERT INTO memory_total (tenant, bytes) VALUES (?1, ?2)
-             ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes",
-        )?
-        .execute((tenant, bytes))?;
+    let MemoryUsed { bytes, keys, tenant_bytes } = used(connection, bucket)?;
+    let moved =
+        |total: u64, before: u64, after: u64| number((total + after).saturating_sub(before));
+    check::write(
+        connection,
+        "bucket",
+        "INSERT INTO bucket (tenant, scope, owner, bytes, keys, checksum)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT DO UPDATE SET bytes = excluded.bytes, keys = excluded.keys,
+             checksum = excluded.checksum",
+        &[
+            text(tenant),
+            text(scope),
+            text(owner),
+            moved(bytes, bytes_before, bytes_after)?,
+            moved(keys, keys_before, keys_after)?,
+        ],
+    )?;
+    check::write(
+        connection,
+        "memory_total",
+        "INSERT INTO memory_total (tenant, bytes, checksum) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET bytes = excluded.bytes, checksum = excluded.checksum",
+        &[text(tenant), moved(tenant_bytes, bytes_before, bytes_after)?],
+    )?;
     Ok(())
 }

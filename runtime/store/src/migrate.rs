@@ -1,17 +1,17 @@
 //! From the tables of earlier versions to this one's, inside the transaction of whoever opens the
 //! store first.
 
-use ringfence_event::{Digest, FORMAT, Stream, TenantId, Timestamp, UserId, Wait};
+use ringfence_event::{Digest, FORMAT, Stream, TenantId, Timestamp, UserId};
 use rusqlite::{Connection, Row};
 
 use crate::{
-    Error, NewEvent, Quarantined, blob,
+    Error, NewEvent, Quarantined, blob, check,
     dictionary::Dictionary,
     journal::{self, body, corrupt},
-    open::NEW_IN_3,
-    quarantine,
+    quarantine, record,
+    record::parsed,
     runs::Runs,
-    session::parsed,
+    schema::TABLES,
 };
 
 /// From format 1, which counted the bytes of each bucket and nothing else.
@@ -41,9 +41,77 @@ const TO_FORMAT_3: &str = "
     DROP INDEX session_by_last;
 ";
 
+/// Format 3: a list has a short key; its events are rows of several, at the end of one table.
+const NEW_IN_3: &str = "
+    CREATE TABLE stream (
+        id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, stream TEXT NOT NULL,
+        seq INTEGER NOT NULL, fence INTEGER NOT NULL, worker TEXT, damaged INTEGER,
+        UNIQUE (tenant, stream)
+    ) STRICT;
+    CREATE TABLE journal (
+        id INTEGER PRIMARY KEY, list INTEGER NOT NULL, first INTEGER NOT NULL,
+        checksum BLOB NOT NULL, events BLOB NOT NULL, size INTEGER
+    ) STRICT;
+    CREATE UNIQUE INDEX journal_place ON journal (list, first);
+    CREATE TABLE digest (
+        id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, checksum BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE quarantine (
+        tenant TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL, what TEXT NOT NULL,
+        PRIMARY KEY (tenant, stream)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX session_recent ON session (tenant, recent);
+    CREATE INDEX session_open ON session (tenant, id) WHERE open IS NOT NULL;
+    CREATE INDEX session_waits ON session (tenant, waits) WHERE waits IS NOT NULL;
+    CREATE INDEX session_wake ON session (wake) WHERE wake IS NOT NULL;
+    CREATE TABLE inbox_key (
+        tenant TEXT NOT NULL, session TEXT NOT NULL, key TEXT NOT NULL, inbox INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        PRIMARY KEY (tenant, session, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE budget (
+        tenant TEXT NOT NULL, kind TEXT NOT NULL, window INTEGER NOT NULL,
+        spent INTEGER NOT NULL, reserved INTEGER NOT NULL,
+        PRIMARY KEY (tenant, kind, window)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE reservation (
+        tenant TEXT NOT NULL, kind TEXT NOT NULL, window INTEGER NOT NULL, owner TEXT NOT NULL,
+        amount INTEGER NOT NULL,
+        PRIMARY KEY (tenant, kind, window, owner)
+    ) STRICT, WITHOUT ROWID;
+";
+
 const MOVE_STREAMS: &str = "
     INSERT INTO stream (tenant, stream, seq, fence, worker)
     SELECT tenant, stream, seq, fence, worker FROM stream_2;
+";
+
+/// Format 4 has a checksum in every row and a twin for every index: the tables that are new in it, with the
+/// columns that they take over. A table is emptied before those that it refers to.
+const NEW_IN_4: [(&str, &str); 10] = [
+    ("stream", "id, tenant, stream, seq, fence, worker, damaged"),
+    ("quarantine", "tenant, stream, seq, what"),
+    ("session", "tenant, id, user, agent, created, last, status, title, open, waits, wake, recent"),
+    ("inbox", "id, tenant, session, at, command"),
+    ("inbox_key", "tenant, session, key, inbox, digest"),
+    ("memory", "tenant, scope, owner, key, value"),
+    ("bucket", "tenant, scope, owner, bytes, keys"),
+    ("memory_total", "tenant, bytes"),
+    ("budget", "tenant, kind, window, spent, reserved"),
+    ("reservation", "tenant, kind, window, owner, amount"),
+];
+
+/// Indexes of format 3 whose names are taken in this one.
+const DROPPED_IN_4: &str = "
+    DROP INDEX session_recent; DROP INDEX session_open; DROP INDEX session_waits;
+    DROP INDEX session_wake; DROP INDEX inbox_by_session;
+";
+
+/// The numbers of commands go on: one that was done does not come again.
+const NUMBERS_GO_ON: &str = "
+    DELETE FROM sqlite_sequence WHERE name = 'inbox';
+    INSERT INTO sqlite_sequence (name, seq)
+    SELECT 'inbox', seq FROM sqlite_sequence WHERE name = 'inbox_3';
 ";
 
 /// How many events are moved at a time.
@@ -58,6 +126,11 @@ pub(crate) fn migrate(connection: &Connection, found: u32) -> Result<(), Error> 
         connection.execute_batch(TO_FORMAT_3)?;
         connection.execute_batch(NEW_IN_3)?;
         connection.execute_batch(MOVE_STREAMS)?;
+    }
+    if found < 4 {
+        to_format_4(connection)?;
+    }
+    if found < 3 {
         let mut is_whole = true;
         for list in lists(connection)? {
             is_whole &= list.move_events(connection)?;
@@ -66,6 +139,47 @@ pub(crate) fn migrate(connection: &Connection, found: u32) -> Result<(), Error> 
         if is_whole {
             connection.execute_batch("DROP TABLE event_2; DROP TABLE stream_2;")?;
         }
+    }
+    Ok(())
+}
+
+/// Moves all rows into tables that have checksums.
+fn to_format_4(connection: &Connection) -> Result<(), Error> {
+    connection.execute_batch(DROPPED_IN_4)?;
+    // Its text is another one where it comes from format 2.
+    connection.execute_batch("ALTER TABLE blob RENAME TO blob_3")?;
+    for (table, _) in NEW_IN_4 {
+        connection.execute_batch(&format!("ALTER TABLE {table} RENAME TO {table}_3"))?;
+    }
+    // Those of format 3 that are left stand as they are.
+    let is_kept = |text: &&str| {
+        ["CREATE TABLE journal ", "journal_place", "CREATE TABLE digest "]
+            .iter()
+            .any(|kept| text.contains(kept))
+    };
+    for text in TABLES.split_inclusive(';').filter(|text| !is_kept(text)) {
+        connection.execute_batch(text)?;
+    }
+    for (table, columns) in NEW_IN_4 {
+        let count = columns.split(", ").count();
+        let places: Vec<String> = (1..=count + 1).map(|place| format!("?{place}")).collect();
+        let insert =
+            format!("INSERT INTO {table} ({columns}, checksum) VALUES ({})", places.join(", "));
+        let mut statement = connection.prepare(&format!("SELECT {columns} FROM {table}_3"))?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let row =
+                (0..count).map(|column| row.get_ref(column)).collect::<Result<Vec<_>, _>>()?;
+            check::write(connection, table, &insert, &row)?;
+        }
+    }
+    connection.execute_batch(
+        "INSERT INTO blob (tenant, digest, bytes, size)
+         SELECT tenant, digest, bytes, size FROM blob_3; DROP TABLE blob_3",
+    )?;
+    connection.execute_batch(NUMBERS_GO_ON)?;
+    for (table, _) in NEW_IN_4.iter().rev() {
+        connection.execute_batch(&format!("DROP TABLE {table}_3"))?;
     }
     Ok(())
 }
@@ -124,18 +238,7 @@ impl List {
             }
         }
         if let Stream::Session(id) = &self.stream {
-            connection
-                .prepare_cached(
-                    "UPDATE session SET status = ?3, open = ?4, waits = ?5
-                     WHERE tenant = ?1 AND id = ?2",
-                )?
-                .execute((
-                    self.tenant.as_str(),
-                    id.as_str(),
-                    runs.status(),
-                    runs.open(),
-                    runs.waits().map(Wait::as_str),
-                ))?;
+            record::restage(connection, &self.tenant, id, runs)?;
         }
         let Some((seq, what)) = damage else { return Ok(true) };
         let (tenant, stream) = (self.tenant.clone(), self.stream.clone());

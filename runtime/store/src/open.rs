@@ -17,12 +17,22 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode::NotADatabase, OpenFlags, config::DbConfig};
+use rusqlite::{
+    Connection,
+    ErrorCode::{DatabaseCorrupt, NotADatabase},
+    OpenFlags,
+    config::DbConfig,
+};
 
-use crate::{Error, migrate::migrate};
+use crate::{
+    Error,
+    check::damaged,
+    migrate::migrate,
+    schema::{self, TABLES},
+};
 
 /// The version of the tables that this code writes. A store of a newer one is refused.
-pub const STORE_FORMAT: u32 = 3;
+pub const STORE_FORMAT: u32 = 4;
 
 /// `RFNC`, in the header of the file.
 const APPLICATION_ID: u32 = 0x5246_4e43;
@@ -39,102 +49,31 @@ const LOG_PAGES: u32 = 4096;
 /// More than there are different statements, so that none is compiled twice.
 const STATEMENTS_MAX: usize = 128;
 
-/// Each key begins with the tenant: no query can reach over to another.
-const TABLES: &str = "
-    CREATE TABLE blob (
-        tenant TEXT NOT NULL, digest BLOB NOT NULL, bytes BLOB NOT NULL, size INTEGER,
-        PRIMARY KEY (tenant, digest)
-    ) STRICT;
-    CREATE TABLE session (
-        tenant TEXT NOT NULL, id TEXT NOT NULL, user TEXT NOT NULL, agent TEXT NOT NULL,
-        created INTEGER NOT NULL, last INTEGER NOT NULL, status TEXT, title TEXT,
-        open TEXT, waits TEXT, wake INTEGER, recent INTEGER NOT NULL,
-        PRIMARY KEY (tenant, id)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE inbox (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        tenant TEXT NOT NULL, session TEXT NOT NULL, at INTEGER NOT NULL, command TEXT NOT NULL,
-        FOREIGN KEY (tenant, session) REFERENCES session (tenant, id)
-    ) STRICT;
-    CREATE INDEX inbox_by_session ON inbox (tenant, session, id);
-    CREATE TABLE memory (
-        tenant TEXT NOT NULL, scope TEXT NOT NULL, owner TEXT NOT NULL, key TEXT NOT NULL,
-        value BLOB NOT NULL,
-        PRIMARY KEY (tenant, scope, owner, key)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE bucket (
-        tenant TEXT NOT NULL, scope TEXT NOT NULL, owner TEXT NOT NULL, bytes INTEGER NOT NULL,
-        keys INTEGER NOT NULL DEFAULT 0,
-        PRIMARY KEY (tenant, scope, owner)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE memory_total (
-        tenant TEXT NOT NULL PRIMARY KEY, bytes INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;
-";
-
-/// New in format 3. A list has a short key; its events are rows of several, at the end of one table.
-pub(crate) const NEW_IN_3: &str = "
-    CREATE TABLE stream (
-        id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, stream TEXT NOT NULL,
-        seq INTEGER NOT NULL, fence INTEGER NOT NULL, worker TEXT, damaged INTEGER,
-        UNIQUE (tenant, stream)
-    ) STRICT;
-    CREATE TABLE journal (
-        id INTEGER PRIMARY KEY, list INTEGER NOT NULL, first INTEGER NOT NULL,
-        checksum BLOB NOT NULL, events BLOB NOT NULL, size INTEGER
-    ) STRICT;
-    CREATE UNIQUE INDEX journal_place ON journal (list, first);
-    CREATE TABLE digest (
-        id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, checksum BLOB NOT NULL
-    ) STRICT;
-    CREATE TABLE quarantine (
-        tenant TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL, what TEXT NOT NULL,
-        PRIMARY KEY (tenant, stream)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX session_recent ON session (tenant, recent);
-    CREATE INDEX session_open ON session (tenant, id) WHERE open IS NOT NULL;
-    CREATE INDEX session_waits ON session (tenant, waits) WHERE waits IS NOT NULL;
-    CREATE INDEX session_wake ON session (wake) WHERE wake IS NOT NULL;
-    CREATE TABLE inbox_key (
-        tenant TEXT NOT NULL, session TEXT NOT NULL, key TEXT NOT NULL, inbox INTEGER NOT NULL,
-        digest BLOB NOT NULL,
-        PRIMARY KEY (tenant, session, key)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE budget (
-        tenant TEXT NOT NULL, kind TEXT NOT NULL, window INTEGER NOT NULL,
-        spent INTEGER NOT NULL, reserved INTEGER NOT NULL,
-        PRIMARY KEY (tenant, kind, window)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE reservation (
-        tenant TEXT NOT NULL, kind TEXT NOT NULL, window INTEGER NOT NULL, owner TEXT NOT NULL,
-        amount INTEGER NOT NULL,
-        PRIMARY KEY (tenant, kind, window, owner)
-    ) STRICT, WITHOUT ROWID;
-";
-
 /// A connection to the store at `path`, which is made if there is none.
 pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
-    let found = match format(path)? {
-        Some(found) => found,
-        None => {
-            make(path)?;
-            format(path)?.unwrap_or(STORE_FORMAT)
-        }
-    };
+    if !is_store(path)? {
+        make(path)?;
+        is_store(path)?;
+    }
     let connection = connect(path)?;
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found < STORE_FORMAT {
         upgrade(&connection)?;
     }
+    schema::verify(&connection)?;
     Ok(connection)
 }
 
 /// Brings the tables of an earlier version up to this one's, whole or not at all. Another process
 /// may have done it meanwhile; the file's header tells only later.
 fn upgrade(connection: &Connection) -> Result<(), Error> {
-    connection.execute_batch("BEGIN IMMEDIATE")?;
+    // Tables that others refer to are replaced.
+    connection.execute_batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")?;
     let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     migrate(connection, found)?;
-    connection.execute_batch(&format!("PRAGMA user_version = {STORE_FORMAT}; COMMIT"))?;
+    connection.execute_batch(&format!(
+        "PRAGMA user_version = {STORE_FORMAT}; COMMIT; PRAGMA foreign_keys = ON"
+    ))?;
     // An earlier version looks at the header in the file itself, and must find this one there.
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     Ok(())
@@ -150,13 +89,21 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, Error> {
     // cost a short-lived process two waits for the disk.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.execute_batch(&format!(
-        "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;
+        "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON;
          PRAGMA wal_autocheckpoint = {LOG_PAGES}"
     ))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     // Again, through the log this time: a later version may have put its number only there so far.
-    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    check_format(path, found)?;
+    let word = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
+    if word("application_id")? != APPLICATION_ID {
+        return Err(Error::NotAStore { path: path.to_owned() });
+    }
+    check_format(path, word("user_version")?)?;
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if mode != "wal" {
+        // Without its log the file is some time old.
+        return Err(damaged("the header of the file".to_owned()));
+    }
     Ok(connection)
 }
 
@@ -167,13 +114,13 @@ fn check_format(path: &Path, found: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// The format of the store at `path`, if there is one and this version can read it. Looks at the
+/// Whether there is a store at `path`; an error if it is none that this version can read. Looks at the
 /// file alone, as it lies there: nothing is put beside a store that is not for us to touch. SQLite does the looking,
 /// since whoever else opens and closes the file takes the locks of this process's stores with it.
-fn format(path: &Path) -> Result<Option<u32>, Error> {
+fn is_store(path: &Path) -> Result<bool, Error> {
     if let Err(error) = fs::metadata(path) {
         return match error.kind() {
-            io::ErrorKind::NotFound => Ok(None),
+            io::ErrorKind::NotFound => Ok(false),
             _ => Err(broken(path, error)),
         };
     }
@@ -187,12 +134,26 @@ fn format(path: &Path) -> Result<Option<u32>, Error> {
         (Err(error), _) | (_, Err(error)) if error.sqlite_error_code() == Some(NotADatabase) => {
             return Err(Error::NotAStore { path: path.to_owned() });
         }
+        // The power went while the log was folded into the file: only through the log it is whole, and
+        // that is asked next.
+        (Err(error), _) | (_, Err(error))
+            if error.sqlite_error_code() == Some(DatabaseCorrupt) && has_log(path) =>
+        {
+            return Ok(true);
+        }
         (Err(error), _) | (_, Err(error)) => return Err(error.into()),
     };
     if application != APPLICATION_ID {
         return Err(Error::NotAStore { path: path.to_owned() });
     }
-    check_format(path, found).map(|()| Some(found))
+    check_format(path, found).map(|()| true)
+}
+
+/// Whether something lies in the log of the store at `path`.
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    fs::metadata(log).is_ok_and(|log| log.len() > 0)
 }
 
 /// A file as a URI that opens it without its log. https://www.sqlite.org/uri.html
@@ -247,7 +208,6 @@ fn fill(fresh: &Path) -> Result<(), Error> {
         "PRAGMA synchronous = FULL;
          BEGIN;
          {TABLES}
-         {NEW_IN_3}
          PRAGMA application_id = {APPLICATION_ID};
          PRAGMA user_version = {STORE_FORMAT};
          COMMIT;

@@ -1,19 +1,15 @@
-//! The list of sessions: a row each, that follows from its events in the same transaction.
+//! The list of sessions. Indexes say which ones are meant, each with its twin; what is told of them is
+//! in their rows.
 
-use ringfence_event::{AgentName, Body, Event, SessionId, TenantId, Timestamp, UserId, Wait};
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use ringfence_event::{AgentName, SessionId, TenantId, Timestamp, UserId, Wait};
+use rusqlite::{Connection, Statement};
 
 use crate::{
     Error, Wake,
-    runs::{CLOSED, Runs, wait_of},
+    check::{damaged, twice},
+    record::Record,
+    runs::CLOSED,
 };
-
-/// How much of the first input names a session in a list: a line.
-const TITLE_CHARS_MAX: usize = 80;
-
-/// How many milliseconds sessions in a list are told apart by its index: the row of a session that
-/// works changes with each step, its place in the index once a minute.
-const RECENT_MS: u64 = 60_000;
 
 /// How many candidates an ambiguous prefix shows.
 const AMBIGUOUS_MAX: usize = 8;
@@ -80,99 +76,64 @@ pub enum Resolved {
     Ambiguous(Vec<SessionId>),
 }
 
-/// Brings a session's row up to its new events.
-pub(crate) fn follow(
-    connection: &Connection,
-    id: &SessionId,
-    events: &[Event],
-) -> Result<(), Error> {
-    let Some(last) = events.last() else { return Ok(()) };
-    let mut title = None;
-    for event in events {
-        match &event.body {
-            Body::SessionCreated { agent, .. } => create(connection, id, event, agent)?,
-            Body::MessageAdded { text, .. } if title.is_none() => {
-                let line = text.trim().lines().next().unwrap_or_default();
-                title = Some(line.chars().take(TITLE_CHARS_MAX).collect::<String>());
-            }
-            _ => {}
+impl From<Record> for SessionSummary {
+    fn from(record: Record) -> Self {
+        Self {
+            status: record.runs.status().map(str::to_owned),
+            waits: record.runs.waits(),
+            id: record.id,
+            user: record.user,
+            agent: record.agent,
+            created_at: record.created,
+            last_at: record.last,
+            title: record.title,
+            wake: record.wake,
         }
     }
-    let key = (last.tenant.as_str(), id.as_str());
-    let row = connection
-        .prepare_cached("SELECT open, status, recent FROM session WHERE tenant = ?1 AND id = ?2")?
-        .query_row(key, |row| Ok((row.get::<_, Option<String>>(0)?, row.get(1)?, row.get(2)?)))
-        .optional()?;
-    // Events of a session that was never created are kept; it is in no list.
-    let Some((open, status, listed)) = row else { return Ok(()) };
-    let before = Runs::parse(open.as_deref(), status).ok_or_else(|| Error::Corrupt {
-        stream: last.stream.clone(),
-        seq: last.seq,
-        what: "the list of its open runs cannot be read".to_owned(),
-    })?;
-    let mut runs = before.clone();
-    events.iter().for_each(|event| runs.follow(&event.body));
-    let recent: u64 = last.at.0 / RECENT_MS;
-    if runs == before && recent <= listed {
-        connection
-            .prepare_cached(
-                "UPDATE session SET last = max(last, ?3), title = coalesce(title, ?4)
-                 WHERE tenant = ?1 AND id = ?2",
-            )?
-            .execute((key.0, key.1, last.at.0, title))?;
-    } else {
-        connection
-            .prepare_cached(
-                "UPDATE session SET last = max(last, ?3), title = coalesce(title, ?4), status = ?5,
-                 open = ?6, waits = ?7, recent = max(recent, ?8), wake = iif(?6 IS NULL, NULL, wake)
-                 WHERE tenant = ?1 AND id = ?2",
-            )?
-            .execute((
-                key.0,
-                key.1,
-                last.at.0,
-                title,
-                runs.status(),
-                runs.open(),
-                runs.waits().map(Wait::as_str),
-                recent,
-            ))?;
-    }
-    Ok(())
 }
 
-fn create(
-    connection: &Connection,
-    id: &SessionId,
-    event: &Event,
-    agent: &AgentName,
-) -> Result<(), Error> {
-    connection
-        .prepare_cached(
-            "INSERT INTO session (tenant, id, user, agent, created, last, recent)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) ON CONFLICT DO NOTHING",
-        )?
-        .execute((
-            event.tenant.as_str(),
-            id.as_str(),
-            event.user.as_str(),
-            agent.as_str(),
-            event.at.0,
-            event.at.0 / RECENT_MS,
-        ))?;
-    Ok(())
+impl From<Record> for OpenSession {
+    fn from(record: Record) -> Self {
+        Self {
+            status: record.runs.status().map(str::to_owned),
+            waits: record.runs.waits(),
+            tenant: record.tenant,
+            user: record.user,
+            session: record.id,
+            agent: record.agent,
+            wake: record.wake,
+        }
+    }
 }
 
 /// Keeps when a session is to be looked at again.
 pub(crate) fn wake(connection: &Connection, wake: &Wake) -> Result<(), Error> {
     let Wake { tenant, session, at } = wake;
-    let changed = connection
-        .prepare_cached("UPDATE session SET wake = ?3 WHERE tenant = ?1 AND id = ?2")?
-        .execute((tenant.as_str(), session.as_str(), at.map(|at| at.0)))?;
-    if changed == 0 { Err(Error::NoSuchSession) } else { Ok(()) }
+    let mut record = Record::load(connection, tenant, session)?.ok_or(Error::NoSuchSession)?;
+    record.wake = *at;
+    record.store(connection)
 }
 
-const COLUMNS: &str = "id, user, agent, created, last, status, title, waits, wake";
+/// A session as an index names it.
+type Name = (String, String);
+
+/// The rows of sessions that an index names.
+fn records(connection: &Connection, names: Vec<Name>) -> Result<Vec<Record>, Error> {
+    let record = |(tenant, id): Name| {
+        let missing = || damaged(format!("the row of the session {id}"));
+        let (Ok(tenant), Ok(session)) = (tenant.parse(), id.parse()) else { return Err(missing()) };
+        Record::load(connection, &tenant, &session)?.ok_or_else(missing)
+    };
+    names.into_iter().map(record).collect()
+}
+
+fn names(
+    statement: &mut Statement<'_>,
+    parameters: impl rusqlite::Params,
+) -> Result<Vec<Name>, rusqlite::Error> {
+    let rows = statement.query_map(parameters, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
 
 /// A tenant's sessions, or one user's of it; the one used last comes first.
 pub(crate) fn list(
@@ -181,12 +142,31 @@ pub(crate) fn list(
     user: Option<&UserId>,
     limit: u32,
 ) -> Result<Vec<SessionSummary>, Error> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM session WHERE tenant = ?1 AND (?2 IS NULL OR user = ?2)
-         ORDER BY recent DESC, last DESC, id LIMIT ?3"
-    ))?;
-    let rows = statement.query_map((tenant.as_str(), user.map(UserId::as_str), limit), summary)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let limit = limit as usize;
+    let sql = |index: &str| {
+        format!(
+            "SELECT tenant, id, recent FROM session INDEXED BY {index}
+             WHERE tenant = ?1 AND (?2 IS NULL OR user = ?2) ORDER BY recent DESC"
+        )
+    };
+    let found = twice(connection, sql, ["session_recent", "session_recent_twin"], |statement| {
+        let mut rows = statement.query((tenant.as_str(), user.map(UserId::as_str)))?;
+        let (mut found, mut minute) = (vec![], None::<i64>);
+        // As many as are asked for, and all that the index does not tell from the last of them.
+        while let Some(row) = rows.next()? {
+            let recent = Some(row.get(2)?);
+            if found.len() >= limit && recent != minute {
+                break;
+            }
+            minute = recent;
+            found.push((row.get(0)?, row.get(1)?));
+        }
+        Ok(found)
+    })?;
+    let mut records = records(connection, found)?;
+    records.sort_by(|a, b| (b.place(), &a.id).cmp(&(a.place(), &b.id)));
+    records.truncate(limit);
+    Ok(records.into_iter().map(SessionSummary::from).collect())
 }
 
 /// One session.
@@ -195,52 +175,8 @@ pub(crate) fn get(
     tenant: &TenantId,
     id: &SessionId,
 ) -> Result<SessionSummary, Error> {
-    let row = connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM session WHERE tenant = ?1 AND id = ?2"))?
-        .query_row((tenant.as_str(), id.as_str()), summary);
-    match row {
-        Err(rusqlite::Error::QueryReturnedNoRows) => Err(Error::NoSuchSession),
-        row => Ok(row?),
-    }
-}
-
-fn summary(row: &Row<'_>) -> Result<SessionSummary, rusqlite::Error> {
-    Ok(SessionSummary {
-        id: parsed(row, 0)?,
-        user: parsed(row, 1)?,
-        agent: parsed(row, 2)?,
-        created_at: Timestamp(row.get(3)?),
-        last_at: Timestamp(row.get(4)?),
-        status: row.get(5)?,
-        title: row.get(6)?,
-        waits: waits(row, 7)?,
-        wake: row.get::<_, Option<u64>>(8)?.map(Timestamp),
-    })
-}
-
-fn waits(row: &Row<'_>, column: usize) -> Result<Option<Wait>, rusqlite::Error> {
-    let Some(word) = row.get::<_, Option<String>>(column)? else { return Ok(None) };
-    wait_of(&word).map(Some).ok_or_else(|| {
-        rusqlite::Error::FromSqlConversionFailure(
-            column,
-            rusqlite::types::Type::Text,
-            format!("nothing waits for `{word}`").into(),
-        )
-    })
-}
-
-const OPEN_COLUMNS: &str = "tenant, user, id, agent, status, waits, wake";
-
-fn open_session(row: &Row<'_>) -> Result<OpenSession, rusqlite::Error> {
-    Ok(OpenSession {
-        tenant: parsed(row, 0)?,
-        user: parsed(row, 1)?,
-        session: parsed(row, 2)?,
-        agent: parsed(row, 3)?,
-        status: row.get(4)?,
-        waits: waits(row, 5)?,
-        wake: row.get::<_, Option<u64>>(6)?.map(Timestamp),
-    })
+    let record = Record::load(connection, tenant, id)?;
+    record.map(SessionSummary::from).ok_or(Error::NoSuchSession)
 }
 
 /// Sessions of all tenants that have an open run, behind a cursor.
@@ -249,14 +185,18 @@ pub(crate) fn unfinished(
     after: Option<(&TenantId, &SessionId)>,
     limit: u32,
 ) -> Result<Vec<OpenSession>, Error> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT {OPEN_COLUMNS} FROM session WHERE open IS NOT NULL AND (tenant, id) > (?1, ?2)
-         ORDER BY tenant, id LIMIT ?3"
-    ))?;
+    let sql = |index: &str| {
+        format!(
+            "SELECT tenant, id FROM session INDEXED BY {index}
+             WHERE open IS NOT NULL AND (tenant, id) > (?1, ?2) ORDER BY tenant, id LIMIT ?3"
+        )
+    };
     // No tenant's name is empty, so this stands before all of them.
     let (tenant, id) = after.map_or(("", ""), |(tenant, id)| (tenant.as_str(), id.as_str()));
-    let rows = statement.query_map((tenant, id, limit), open_session)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let found = twice(connection, sql, ["session_open", "session_open_twin"], |statement| {
+        names(statement, (tenant, id, limit))
+    })?;
+    Ok(records(connection, found)?.into_iter().map(OpenSession::from).collect())
 }
 
 /// A tenant's sessions that wait; the one that nothing happened in for longest comes first.
@@ -266,13 +206,20 @@ pub(crate) fn waiting(
     user: Option<&UserId>,
     on: Option<Wait>,
 ) -> Result<Vec<SessionSummary>, Error> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM session WHERE tenant = ?1 AND waits IS NOT NULL
-         AND (?2 IS NULL OR user = ?2) AND (?3 IS NULL OR waits = ?3) ORDER BY last, id"
-    ))?;
-    let names = (tenant.as_str(), user.map(UserId::as_str), on.map(Wait::as_str));
-    let rows = statement.query_map(names, summary)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let sql = |index: &str| {
+        format!(
+            "SELECT tenant, id FROM session INDEXED BY {index}
+             WHERE tenant = ?1 AND waits IS NOT NULL AND (?2 IS NULL OR user = ?2)
+             AND (?3 IS NULL OR waits = ?3)"
+        )
+    };
+    let of = (tenant.as_str(), user.map(UserId::as_str), on.map(Wait::as_str));
+    let found = twice(connection, sql, ["session_waits", "session_waits_twin"], |statement| {
+        names(statement, of)
+    })?;
+    let mut records = records(connection, found)?;
+    records.sort_by(|a, b| (a.last, &a.id).cmp(&(b.last, &b.id)));
+    Ok(records.into_iter().map(SessionSummary::from).collect())
 }
 
 /// Sessions of all tenants whose time has come; the one whose came first is first.
@@ -281,32 +228,27 @@ pub(crate) fn due(
     now: Timestamp,
     limit: u32,
 ) -> Result<Vec<OpenSession>, Error> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT {OPEN_COLUMNS} FROM session WHERE wake <= ?1 ORDER BY wake, tenant, id LIMIT ?2"
-    ))?;
-    let rows = statement.query_map((now.0, limit), open_session)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let sql = |index: &str| {
+        format!(
+            "SELECT tenant, id FROM session INDEXED BY {index}
+             WHERE wake <= ?1 ORDER BY wake, tenant, id LIMIT ?2"
+        )
+    };
+    let found = twice(connection, sql, ["session_wake", "session_wake_twin"], |statement| {
+        names(statement, (now.0, limit))
+    })?;
+    Ok(records(connection, found)?.into_iter().map(OpenSession::from).collect())
 }
 
 /// The first point in time at which any session is to be looked at.
 pub(crate) fn next_wake(connection: &Connection) -> Result<Option<Timestamp>, Error> {
-    let next: Option<u64> = connection
-        .prepare_cached("SELECT min(wake) FROM session WHERE wake IS NOT NULL")?
-        .query_row([], |row| row.get(0))?;
+    let sql = |index: &str| {
+        format!("SELECT min(wake) FROM session INDEXED BY {index} WHERE wake IS NOT NULL")
+    };
+    let next = twice(connection, sql, ["session_wake", "session_wake_twin"], |statement| {
+        statement.query_row([], |row| row.get::<_, Option<u64>>(0))
+    })?;
     Ok(next.map(Timestamp))
-}
-
-pub(crate) fn parsed<T>(row: &Row<'_>, column: usize) -> Result<T, rusqlite::Error>
-where
-    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
-{
-    row.get::<_, String>(column)?.parse().map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(
-            column,
-            rusqlite::types::Type::Text,
-            Box::new(error),
-        )
-    })
 }
 
 /// The session of one user whose id begins like this.
@@ -321,13 +263,18 @@ pub(crate) fn resolve(
         return Ok(Resolved::None);
     }
     // `g` stands behind every hexadecimal digit.
-    let mut statement = connection.prepare_cached(
-        "SELECT id FROM session WHERE tenant = ?1 AND user = ?2 AND id >= ?3 AND id < ?3 || 'g'
-         ORDER BY id LIMIT ?4",
-    )?;
-    let names = (tenant.as_str(), user.as_str(), prefix, AMBIGUOUS_MAX);
-    let rows = statement.query_map(names, |row| parsed::<SessionId>(row, 0))?;
-    let mut found = rows.collect::<Result<Vec<_>, _>>()?;
+    let sql = |index: &str| {
+        format!(
+            "SELECT id FROM session INDEXED BY {index}
+             WHERE tenant = ?1 AND user = ?2 AND id >= ?3 AND id < ?3 || 'g' ORDER BY id LIMIT ?4"
+        )
+    };
+    let of = (tenant.as_str(), user.as_str(), prefix, AMBIGUOUS_MAX);
+    let found = twice(connection, sql, ["session_id", "session_id_twin"], |statement| {
+        statement.query_map(of, |row| row.get(0))?.collect::<Result<Vec<String>, _>>()
+    })?;
+    let id = |id: String| id.parse().map_err(|_| damaged("the list of sessions".to_owned()));
+    let mut found = found.into_iter().map(id).collect::<Result<Vec<SessionId>, Error>>()?;
     Ok(match (found.pop(), found.is_empty()) {
         (None, _) => Resolved::None,
         (Some(one), true) => Resolved::One(one),

@@ -13,8 +13,8 @@ use crate::{
     Batch, BucketId, BudgetState, Committed, Error, Fence, InboxId, Inboxed, KeyPage, MemoryUsed,
     OpenSession, Quarantined, Resolved, SessionSummary, append, blob, budget,
     dictionary::{self, Dictionary},
-    inbox, journal, memory, open, quarantine, session,
-    writer::Writer,
+    head, inbox, journal, memory, open, quarantine, session,
+    writer::{Writer, Written},
 };
 
 /// Everything durable, in one file. Writes go through one thread and are answered when they are
@@ -45,8 +45,9 @@ impl Store {
         Ok(Self { reader: Mutex::new(reader), dictionary, writer })
     }
 
-    /// Stores all of a batch or nothing. Answers when it is durable. Dropping the future does not
-    /// take the batch back.
+    /// Stores all of a batch or nothing. Answers when it is durable, however long the disk takes.
+    /// While too much waits for the disk already (4,096 batches or 64 MiB), it waits with the rest; dropped
+    /// then, the batch is not stored. Later, dropping the future does not take it back.
     ///
     /// # Errors
     /// [`Error::Conflict`] when another writer was first, [`Error::BudgetSpent`] and
@@ -54,7 +55,9 @@ impl Store {
     /// otherwise when it cannot be stored.
     pub async fn commit(&self, batch: Batch) -> Result<Committed, Error> {
         let batch = self.encode(batch)?;
-        self.write(move |connection| append::batch(connection, batch)).await
+        let room = self.writer.room(batch.bytes()).await;
+        let done = self.writer.submit(room, move |connection| append::batch(connection, batch));
+        done.await.unwrap_or(Err(Error::Stopped))
     }
 
     /// As [`commit`](Self::commit), waiting on this thread. Not for use in async code.
@@ -70,8 +73,9 @@ impl Store {
     /// Stores a batch some time soon, together with others. Waits only while too many wait
     /// already. What becomes of it is told by [`flush`](Self::flush).
     pub async fn commit_later(&self, batch: Batch) {
-        let room = self.writer.room().await;
         let batch = self.encode(batch);
+        let bytes = batch.as_ref().map_or(0, append::Encoded::bytes);
+        let room = self.writer.room(bytes).await;
         self.writer.submit_later(room, move |connection| append::batch(connection, batch?));
     }
 
@@ -127,7 +131,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn inbox(&self, tenant: &TenantId, session: &SessionId) -> Result<Vec<Inboxed>, Error> {
-        inbox::list(&self.reader(), tenant, session)
+        self.view(|view| inbox::list(view, tenant, session))
     }
 
     /// Up to `limit` events of a list from the place `from_seq` on, every one checked. A list that
@@ -143,7 +147,7 @@ impl Store {
         from_seq: u64,
         limit: u32,
     ) -> Result<Vec<Event>, Error> {
-        let events = journal::read(&self.reader(), tenant, stream, from_seq, limit);
+        let events = self.view(|view| journal::read(view, tenant, stream, from_seq, limit));
         if let Err(Error::Corrupt { stream, seq, what }) = &events {
             let (tenant, stream, seq, what) = (tenant.clone(), stream.clone(), *seq, what.clone());
             let found = Quarantined { tenant, stream, seq, what };
@@ -158,7 +162,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn quarantined(&self) -> Result<Vec<Quarantined>, Error> {
-        quarantine::list(&self.reader())
+        self.view(quarantine::list)
     }
 
     /// The place of the last event of a list; 0 when it has none.
@@ -166,7 +170,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn last_seq(&self, tenant: &TenantId, stream: &Stream) -> Result<u64, Error> {
-        journal::last_seq(&self.reader(), tenant, stream)
+        self.view(|view| Ok(head::load(view, tenant, stream)?.seq))
     }
 
     /// A number that changes whenever anything was stored, by this process or another. Costs next
@@ -176,6 +180,12 @@ impl Store {
     /// When the database fails.
     pub fn data_version(&self) -> Result<i64, Error> {
         Ok(self.reader().pragma_query_value(None, "data_version", |row| row.get(0))?)
+    }
+
+    /// What this store has written since it was opened, and how much waits to be.
+    #[must_use]
+    pub fn written(&self) -> Written {
+        self.writer.written()
     }
 
     /// A tenant's sessions, or one user's of it; the one used last comes first.
@@ -188,7 +198,7 @@ impl Store {
         user: Option<&UserId>,
         limit: u32,
     ) -> Result<Vec<SessionSummary>, Error> {
-        session::list(&self.reader(), tenant, user, limit)
+        self.view(|view| session::list(view, tenant, user, limit))
     }
 
     /// One session of a tenant.
@@ -196,7 +206,7 @@ impl Store {
     /// # Errors
     /// [`Error::NoSuchSession`] when the tenant has no such session.
     pub fn session(&self, tenant: &TenantId, id: &SessionId) -> Result<SessionSummary, Error> {
-        session::get(&self.reader(), tenant, id)
+        self.view(|view| session::get(view, tenant, id))
     }
 
     /// Up to `limit` sessions of all tenants that have an open run, by tenant and id, behind the one
@@ -209,7 +219,7 @@ impl Store {
         after: Option<(&TenantId, &SessionId)>,
         limit: u32,
     ) -> Result<Vec<OpenSession>, Error> {
-        session::unfinished(&self.reader(), after, limit)
+        self.view(|view| session::unfinished(view, after, limit))
     }
 
     /// A tenant's sessions that wait, or one user's of it, for anything or for `on`; the one that
@@ -223,7 +233,7 @@ impl Store {
         user: Option<&UserId>,
         on: Option<Wait>,
     ) -> Result<Vec<SessionSummary>, Error> {
-        session::waiting(&self.reader(), tenant, user, on)
+        self.view(|view| session::waiting(view, tenant, user, on))
     }
 
     /// Up to `limit` sessions of all tenants whose [`Wake`](crate::Wake) is not after `now`; the
@@ -232,7 +242,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<OpenSession>, Error> {
-        session::due(&self.reader(), now, limit)
+        self.view(|view| session::due(view, now, limit))
     }
 
     /// The earliest [`Wake`](crate::Wake) of any session.
@@ -240,7 +250,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn next_wake(&self) -> Result<Option<Timestamp>, Error> {
-        session::next_wake(&self.reader())
+        self.view(session::next_wake)
     }
 
     /// How a tenant's budget stands in the window that began then; one that nothing was spent of is
@@ -254,7 +264,7 @@ impl Store {
         limit: Limit,
         window_start: Timestamp,
     ) -> Result<BudgetState, Error> {
-        budget::state(&self.reader(), tenant, limit, window_start)
+        self.view(|view| budget::state(view, tenant, limit, window_start))
     }
 
     /// The session of one user whose id begins like this. Whether others have such a one makes no
@@ -268,7 +278,7 @@ impl Store {
         user: &UserId,
         prefix: &str,
     ) -> Result<Resolved, Error> {
-        session::resolve(&self.reader(), tenant, user, prefix)
+        self.view(|view| session::resolve(view, tenant, user, prefix))
     }
 
     /// A tenant's bytes under their digest.
@@ -276,7 +286,7 @@ impl Store {
     /// # Errors
     /// [`Error::CorruptBlob`] when they are not what they were.
     pub fn blob(&self, tenant: &TenantId, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
-        blob::get(&self.reader(), tenant, digest.as_bytes())
+        self.view(|view| blob::get(view, tenant, digest.as_bytes()))
     }
 
     /// The value of a key.
@@ -284,7 +294,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn memory_get(&self, bucket: &BucketId, key: &str) -> Result<Option<Vec<u8>>, Error> {
-        memory::get(&self.reader(), bucket, key)
+        self.view(|view| memory::get(view, bucket, key))
     }
 
     /// Whether a bucket has a key.
@@ -292,7 +302,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn memory_exists(&self, bucket: &BucketId, key: &str) -> Result<bool, Error> {
-        memory::exists(&self.reader(), bucket, key)
+        self.view(|view| Ok(memory::get(view, bucket, key)?.is_some()))
     }
 
     /// Up to `limit` keys of a bucket behind a cursor, in their order.
@@ -305,7 +315,7 @@ impl Store {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<KeyPage, Error> {
-        memory::keys(&self.reader(), bucket, cursor, limit)
+        self.view(|view| memory::keys(view, bucket, cursor, limit))
     }
 
     /// All keys of a bucket with their values, in the order of the keys.
@@ -313,7 +323,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn memory_entries(&self, bucket: &BucketId) -> Result<Vec<(String, Vec<u8>)>, Error> {
-        memory::entries(&self.reader(), bucket)
+        self.view(|view| memory::entries(view, bucket))
     }
 
     /// How much a bucket holds, and all of its tenant's together.
@@ -321,7 +331,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn memory_used(&self, bucket: &BucketId) -> Result<MemoryUsed, Error> {
-        memory::used(&self.reader(), bucket)
+        self.view(|view| memory::used(view, bucket))
     }
 
     /// The bytes that an entry takes, its key included.
@@ -329,7 +339,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn memory_size(&self, bucket: &BucketId, key: &str) -> Result<Option<u64>, Error> {
-        Ok(memory::size(&self.reader(), bucket, key)?.map(i64::unsigned_abs))
+        self.view(|view| memory::size(view, bucket, key))
     }
 
     /// Encodes a batch, on this thread. What comes in it for the second time gets a number, for the
@@ -354,8 +364,15 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let room = self.writer.room().await;
+        let room = self.writer.room(0).await;
         self.writer.submit(room, work).await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Asks something of the database as it is at one time, whatever is written meanwhile.
+    fn view<T>(&self, ask: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+        let reader = self.reader();
+        let view = reader.unchecked_transaction()?;
+        ask(&view)
     }
 
     fn reader(&self) -> MutexGuard<'_, Connection> {

@@ -3,7 +3,11 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
 };
 
@@ -18,7 +22,32 @@ const GROUP_MAX: usize = 256;
 
 /// How many jobs may wait. Beyond, whoever brings more waits: a slow disk slows its writers down
 /// instead of filling memory.
-const WAITING_MAX: usize = 4096;
+const WAITING_MAX: u32 = 4096;
+
+/// How much of the bytes of waiting jobs is counted as one: 64 MiB may wait in all.
+const UNIT_BYTES: usize = 4096;
+
+/// What a job takes of the room at least, so that not more than [`WAITING_MAX`] wait.
+const UNITS_MIN: u32 = 4;
+
+/// What a store has written since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Transactions: each waited for the disk once.
+    pub transactions: u64,
+    /// Rows that were added, changed or removed in them.
+    pub rows: u64,
+    /// Jobs that are handed over and not yet told what became of them.
+    pub waiting: u64,
+}
+
+/// [`Written`], as the writing thread counts it.
+#[derive(Debug, Default)]
+struct Counts {
+    transactions: AtomicU64,
+    rows: AtomicU64,
+    waiting: AtomicU64,
+}
 
 /// A part of a transaction.
 trait Job: Send {
@@ -65,27 +94,41 @@ pub(crate) struct Writer {
     room: Arc<Semaphore>,
     /// The first failure of a job that nobody waited for.
     unseen: Arc<Mutex<Option<Error>>>,
+    counts: Arc<Counts>,
 }
 
 impl Writer {
     pub(crate) fn start(path: PathBuf) -> Result<Self, Error> {
         let (sender, jobs) = mpsc::channel();
         let source = path.clone();
+        let counts = Arc::<Counts>::default();
+        let counted = counts.clone();
         let thread = thread::Builder::new()
             .name("ringfence-store".into())
-            .spawn(move || write_all(&path, &jobs))
+            .spawn(move || write_all(&path, &jobs, &counted))
             .map_err(|error| Error::Io { path: source, source: Arc::new(error) })?;
         Ok(Self {
             jobs: Some(sender),
             thread: Some(thread),
-            room: Arc::new(Semaphore::new(WAITING_MAX)),
+            room: Arc::new(Semaphore::new((WAITING_MAX * UNITS_MIN) as usize)),
             unseen: Arc::default(),
+            counts,
         })
     }
 
-    /// Room for one more job, when there is some.
-    pub(crate) async fn room(&self) -> Option<OwnedSemaphorePermit> {
-        self.room.clone().acquire_owned().await.ok()
+    pub(crate) fn written(&self) -> Written {
+        let Counts { transactions, rows, waiting } = &*self.counts;
+        let [transactions, rows, waiting] =
+            [transactions, rows, waiting].map(|count| count.load(Ordering::Relaxed));
+        Written { transactions, rows, waiting }
+    }
+
+    /// Room for one more job of so many bytes, when there is some. One that is larger than all the room
+    /// waits until it is alone.
+    pub(crate) async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let units = u32::try_from(bytes / UNIT_BYTES).unwrap_or(u32::MAX);
+        let units = units.clamp(UNITS_MIN, WAITING_MAX * UNITS_MIN);
+        self.room.clone().acquire_many_owned(units).await.ok()
     }
 
     /// Hands over a job; the receiver hears of it once it is durable.
@@ -131,6 +174,7 @@ impl Writer {
     ) {
         if let Some(jobs) = &self.jobs {
             // The thread ends only after this sender; should it have died, the receiver hears it.
+            self.counts.waiting.fetch_add(1, Ordering::Relaxed);
             let _ = jobs.send(Box::new(Task { work: Some(work), done: None, tell, _room: room }));
         }
     }
@@ -145,7 +189,7 @@ impl Drop for Writer {
     }
 }
 
-fn write_all(path: &Path, jobs: &mpsc::Receiver<Box<dyn Job>>) {
+fn write_all(path: &Path, jobs: &mpsc::Receiver<Box<dyn Job>>, counts: &Counts) {
     // Opened with the first job: a process that only reads does not pay for it.
     let mut connection = None;
     let mut stopped = false;
@@ -155,13 +199,17 @@ fn write_all(path: &Path, jobs: &mpsc::Receiver<Box<dyn Job>>) {
         let result = if stopped {
             Err(Error::Stopped)
         } else {
-            ensure(&mut connection, path).and_then(|connection| write(connection, &mut group))
+            ensure(&mut connection, path)
+                .and_then(|connection| write(connection, &mut group, counts))
         };
         if let Err(error) = &result {
             stopped = stopped || is_uncertain(error);
             // What a failed transaction has left open goes with its connection.
             connection = None;
         }
+        let settled = group.len() as u64;
+        // Told ahead of the jobs, so that whoever hears of one does not count it any more.
+        counts.waiting.fetch_sub(settled, Ordering::Relaxed);
         group.into_iter().for_each(|job| job.settle(result.clone()));
     }
 }
@@ -177,7 +225,12 @@ fn ensure<'c>(
 }
 
 /// One transaction of several jobs. An error is the whole group's.
-fn write(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<(), Error> {
+fn write(
+    connection: &Connection,
+    group: &mut [Box<dyn Job>],
+    counts: &Counts,
+) -> Result<(), Error> {
+    let before = connection.total_changes();
     let say = |sql| connection.prepare_cached(sql)?.execute([]).map(|_| ());
     say("BEGIN IMMEDIATE")?;
     for job in group {
@@ -190,6 +243,8 @@ fn write(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<(), Erro
         say("RELEASE job")?;
     }
     say("COMMIT")?;
+    counts.transactions.fetch_add(1, Ordering::Relaxed);
+    counts.rows.fetch_add(connection.total_changes() - before, Ordering::Relaxed);
     Ok(())
 }
 
@@ -197,8 +252,5 @@ fn write(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<(), Erro
 /// without having written what the first one lost. A full disk is not of this kind.
 fn is_uncertain(error: &Error) -> bool {
     let Error::Database(error) = error else { return false };
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-    )
+    matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::NotADatabase))
 }

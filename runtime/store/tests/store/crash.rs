@@ -11,7 +11,7 @@ use std::{
 use ringfence_event::{Body, Stream, TenantId};
 use ringfence_store::{Batch, Error, MemoryChange, MemoryWrite, Store};
 
-use crate::kit::{append, bucket, id, said, seqs};
+use ringfence_store::kit::{append, bucket, id, said, seqs};
 
 /// Names the store to the process that is to be killed. This file runs itself.
 const STORE: &str = "RINGFENCE_TEST_CRASH_STORE";

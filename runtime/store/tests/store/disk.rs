@@ -6,15 +6,26 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use ringfence_store::{Error, Store};
+use ringfence_event::{Stream, TenantId};
+use ringfence_store::{
+    Batch, Error, MemoryChange, MemoryWrite, Store,
+    kit::{append, batch, bucket, id, said},
+};
+use tokio::task::JoinSet;
 
 use crate::crash::{check, write_one};
 
-/// Name the store, and the file that stands for a full disk, to the process that meets them.
-const STORE: &str = "RINGFENCE_TEST_DISK_STORE";
+/// Name the store, and the files that stand for a full disk and for one that stalls, to the process that meets
+/// them.
+pub(crate) const STORE: &str = "RINGFENCE_TEST_DISK_STORE";
 const FULL: &str = "RINGFENCE_TEST_FULL";
+const STALL: &str = "RINGFENCE_TEST_STALL";
 
 /// Waits for the disk that fail, one in each process: the first ones, and some in the middle of later
 /// commits and of folding the log into the file.
@@ -23,7 +34,7 @@ const FAILS: [u32; 10] = [1, 2, 3, 4, 5, 7, 11, 16, 29, 54];
 /// As many rounds as no process that meets a failure comes to.
 const ROUNDS: u64 = 80;
 
-fn say(word: &str) {
+pub(crate) fn say(word: &str) {
     let mut out = std::io::stdout();
     writeln!(out, "\n{word}").unwrap();
 }
@@ -70,8 +81,98 @@ fn writes_on_a_disk_that_is_full_for_a_while() {
     }
 }
 
+/// While it is there the disk stalls; a test that fails does not leave it stalled.
+struct Gate<'a>(&'a Path);
+
+impl<'a> Gate<'a> {
+    fn close(path: &'a Path) -> Self {
+        fs::write(path, "").unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Gate<'_> {
+    fn drop(&mut self) {
+        fs::remove_file(self.0).unwrap();
+    }
+}
+
+/// Work that is handed to a store one after the other, until no more of it is taken.
+async fn stalled(store: &Arc<Store>, jobs: u64, payload: usize) -> (JoinSet<()>, u64) {
+    let mut tasks = JoinSet::new();
+    let [begun, told] = [(), ()].map(|()| Arc::new(AtomicU64::new(0)));
+    for _ in 0..jobs {
+        let (store, begun, told) = (store.clone(), begun.clone(), told.clone());
+        let change = MemoryChange::Set(vec![0; payload]);
+        let memory = vec![MemoryWrite { bucket: bucket("local", "ann"), key: "k".into(), change }];
+        tasks.spawn(async move {
+            let appends = vec![append(&TenantId::local(), &id(2), vec![said("x")])];
+            begun.fetch_add(1, Ordering::SeqCst);
+            store.commit(Batch { appends, memory, ..Batch::default() }).await.unwrap();
+            told.fetch_add(1, Ordering::SeqCst);
+        });
+    }
+    // Each task is as far as it comes when all have had their turn.
+    while begun.load(Ordering::SeqCst) < jobs {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(told.load(Ordering::SeqCst), 0, "nobody is told of what is not durable");
+    let waiting = store.written().waiting;
+    (tasks, waiting)
+}
+
+#[tokio::test]
+#[ignore = "the process whose disk stalls; started by the test below"]
+async fn writes_on_a_disk_that_stalls() {
+    let path = env::var_os(STORE).expect("only the test below starts this");
+    let gate = PathBuf::from(env::var_os(STALL).unwrap());
+    let store = Arc::new(Store::open(Path::new(&path)).unwrap());
+    let (local, stream) = (TenantId::local(), Stream::Session(id(2)));
+    let first = || store.commit(batch(append(&local, &id(2), vec![said("first")])));
+    first().await.unwrap();
+    let mut stored = 1;
+    // Many that are small, and fewer that are large: 4,096 in all, or 64 MiB.
+    for (jobs, payload, most) in [(5_000, 0, 4_096), (100, 1 << 20, 64)] {
+        let closed = Gate::close(&gate);
+        let (mut tasks, waiting) = stalled(&store, jobs, payload).await;
+        assert!(waiting <= most && waiting > most * 9 / 10, "{waiting} of {jobs} wait");
+        // Meanwhile whoever reads is not kept.
+        assert_eq!(store.last_seq(&local, &stream).unwrap(), stored);
+        assert_eq!(store.read(&local, &stream, 1, u32::MAX).unwrap().len() as u64, stored);
+        // Who has not been let in can go away, and leaves nothing.
+        tasks.shutdown().await;
+        drop(closed);
+        store.flush().await.unwrap();
+        stored += waiting;
+        assert_eq!(store.last_seq(&local, &stream).unwrap(), stored);
+        // And all goes on.
+        first().await.unwrap();
+        stored += 1;
+        say("acknowledged");
+    }
+    // Who stays is told when it is durable.
+    let closed = Gate::close(&gate);
+    let (tasks, waiting) = stalled(&store, 300, 0).await;
+    assert_eq!(waiting, 300);
+    drop(closed);
+    tasks.join_all().await;
+    assert_eq!(store.last_seq(&local, &stream).unwrap(), stored + 300);
+    assert_eq!(store.written().waiting, 0);
+    say("acknowledged");
+}
+
+#[test]
+fn d12_a_disk_that_stalls_keeps_its_writers_and_nobody_else() {
+    let home = tempfile::tempdir().unwrap();
+    let (shim, path) = (shim(home.path()), home.path().join("ringfence.db"));
+    let gate = home.path().join("stalled");
+    let failures = [(STALL, gate.to_str().unwrap())];
+    let said = run("disk::writes_on_a_disk_that_stalls", &shim, &path, &failures);
+    assert_eq!(count(&said, "acknowledged"), 3);
+}
+
 /// Makes the shim of `disk.c`.
-fn shim(folder: &Path) -> PathBuf {
+pub(crate) fn shim(folder: &Path) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/disk.c");
     let library = folder.join("disk.so");
     let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
@@ -86,7 +187,7 @@ fn shim(folder: &Path) -> PathBuf {
 }
 
 /// What a process says that meets these failures.
-fn run(test: &str, shim: &Path, store: &Path, failures: &[(&str, &str)]) -> Vec<String> {
+pub(crate) fn run(test: &str, shim: &Path, store: &Path, failures: &[(&str, &str)]) -> Vec<String> {
     let out = Command::new(env::current_exe().unwrap())
         .args(["--exact", test, "--ignored", "--nocapture"])
         .env("LD_PRELOAD", shim)
@@ -99,7 +200,7 @@ fn run(test: &str, shim: &Path, store: &Path, failures: &[(&str, &str)]) -> Vec<
     String::from_utf8(out.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-fn count(said: &[String], word: &str) -> u64 {
+pub(crate) fn count(said: &[String], word: &str) -> u64 {
     said.iter().filter(|line| *line == word).count() as u64
 }
 

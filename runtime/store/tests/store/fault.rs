@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use ringfence_event::{Digest, Stream, TenantId};
 use ringfence_store::{Error, Store};
 
-use crate::kit::{append, batch, id, said, seqs};
+use ringfence_store::kit::{append, batch, id, said, seqs};
 
 /// How many places are tried; more of them by this variable.
 const PLACES: &str = "RINGFENCE_TEST_FAULTS";

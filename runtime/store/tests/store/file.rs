@@ -5,18 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, thread};
 use ringfence_event::{Stream, TenantId};
 use ringfence_store::{Error, STORE_FORMAT, Store};
 
-use crate::kit::{self, append, batch, created, id, said, seqs};
-
-#[tokio::test]
-async fn the_kit_holds() {
-    let home = tempfile::tempdir().unwrap();
-    let mut count = 0;
-    kit::check_all(|| {
-        count += 1;
-        Store::open(&home.path().join(format!("{count}.db"))).unwrap()
-    })
-    .await;
-}
+use ringfence_store::kit::{append, batch, created, id, said, seqs};
 
 #[test]
 fn only_its_owner_reads_it() {

@@ -1,6 +1,6 @@
-//! What holds on every store (`kit`), what holds on this one (`file`), how stores of earlier
+//! What holds on every store (`kits`, with `plain`, a store to compare with), what holds on this one (`file`), how stores of earlier
 //! formats are read (`upgrade`), what a run takes (`size`), what a
-//! disk leaves of it (`fault`) and does under it (`disk`), and what is left of it when
+//! disk leaves of it (`fault`, `flip`, `power`) and does under it (`disk`), and what is left of it when
 //! its process is killed (`crash`).
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
@@ -9,7 +9,10 @@ mod crash;
 mod disk;
 mod fault;
 mod file;
-mod kit;
+mod flip;
+mod kits;
+mod plain;
+mod power;
 mod sample;
 mod size;
 mod upgrade;

@@ -6,10 +6,8 @@ use ringfence_event::{Body, RunId, SessionId, TenantId};
 use ringfence_store::Store;
 use rusqlite::Connection;
 
-use crate::{
-    kit::{append, batch, created, id, said},
-    sample::step,
-};
+use crate::sample::step;
+use ringfence_store::kit::{append, batch, created, id, said};
 
 /// A session that runs so many steps, each a commit; `output` says what its calls return.
 fn run(store: &Store, session: &SessionId, steps: u32, output: impl Fn(u32) -> String) {

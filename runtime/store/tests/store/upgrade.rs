@@ -3,12 +3,12 @@
 use std::{fs, path::Path, thread};
 
 use ringfence_event::{
-    Body, Digest, Event, FORMAT, RunId, Stream, TenantId, Timestamp, UserId, Wait,
+    Body, Digest, Event, FORMAT, Limit, RunId, Stream, TenantId, Timestamp, UserId, Wait,
 };
 use ringfence_store::{Error, STORE_FORMAT, Store};
 use rusqlite::Connection;
 
-use crate::kit::{append, batch, bucket, created, id, said};
+use ringfence_store::kit::{self, append, batch, bucket, created, id, said};
 
 /// A store as format 2 made it.
 fn format_2(path: &Path) -> Connection {
@@ -150,4 +150,58 @@ fn memory_of_the_first_format_is_counted() {
         let used = store.memory_used(&bucket(of, owner)).unwrap();
         assert_eq!([used.bytes, used.keys, used.tenant_bytes], held, "{of} {owner}");
     }
+}
+
+/// What stood in rows without a checksum has one, and nothing else is changed.
+#[tokio::test]
+async fn d11_a_store_of_the_third_format_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("ringfence.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("format_3.sql")).unwrap();
+    let (one, two) = (id(1), id(2));
+    old.execute_batch(&format!(
+        "INSERT INTO stream VALUES (1, 'local', 'session/{one}', 0, 7, 'worker', NULL),
+             (2, 'local', 'session/{two}', 3, 0, NULL, 2);
+         INSERT INTO quarantine VALUES ('local', 'session/{two}', 2, 'its checksum does not fit');
+         INSERT INTO session VALUES ('local', '{one}', 'ann', 'coder', 1000, 2000, 'waiting', 'x',
+             '1:approval', 'approval', 70, 0);
+         INSERT INTO inbox VALUES (4, 'local', '{one}', 5, '{{}}'), (9, 'local', '{one}', 5, '[]');
+         DELETE FROM inbox WHERE id = 9;
+         INSERT INTO inbox_key VALUES ('local', '{one}', 'k', 9, x'00');
+         INSERT INTO memory VALUES ('a', 'user', 'ann', 'k', x'0102');
+         INSERT INTO bucket VALUES ('a', 'user', 'ann', 3, 1);
+         INSERT INTO memory_total VALUES ('a', 3);
+         INSERT INTO budget VALUES ('a', 'tokens', 1, 20, 30);
+         INSERT INTO reservation VALUES ('a', 'tokens', 1, 'one', 30);
+         INSERT INTO blob VALUES ('a', x'00', x'00', NULL);
+         PRAGMA wal_checkpoint(TRUNCATE);"
+    ))
+    .unwrap();
+    drop(old);
+    let store = Store::open(&path).unwrap();
+    let (local, a) = (TenantId::local(), kit::tenant("a"));
+    let row = store.session(&local, &one).unwrap();
+    assert_eq!((row.waits, row.wake), (Some(Wait::Approval), Some(Timestamp(70))));
+    assert_eq!(row.title.as_deref(), Some("x"));
+    assert_eq!(store.waiting(&local, None, None).unwrap(), std::slice::from_ref(&row));
+    assert_eq!(store.unfinished(None, 9).unwrap().len(), 1);
+    let without = store.commit(batch(append(&local, &one, vec![said("x")]))).await;
+    assert!(matches!(without, Err(Error::Conflict(_))), "{without:?}");
+    assert_eq!(store.inbox(&local, &one).unwrap()[0].command, "{}");
+    // The number of a command that was done is not given again.
+    let put = store.inbox_put(&local, &one, Timestamp(6), "{}".into(), None).await.unwrap();
+    let reused = store.inbox_put(&local, &one, Timestamp(6), "{}".into(), Some("k")).await;
+    assert!(matches!(reused, Err(Error::KeyReused { .. })), "{reused:?}");
+    assert!(format!("{put:?}").contains("id: 10"), "{put:?}");
+    assert_eq!(store.quarantined().unwrap()[0].seq, 2);
+    let claim = store.claim(&local, &two, "one").await;
+    assert!(matches!(claim, Err(Error::Quarantined { seq: 2, .. })), "{claim:?}");
+    assert_eq!(store.memory_get(&bucket("a", "ann"), "k").unwrap().unwrap(), [1, 2]);
+    assert_eq!(store.memory_used(&bucket("a", "ann")).unwrap().tenant_bytes, 3);
+    let state = store.budget(&a, Limit::Tokens, Timestamp(1)).unwrap();
+    assert_eq!((state.spent, state.reserved), (20, 30));
+    // And it is what a new one is.
+    drop(store);
+    Store::open(&path).unwrap();
 }
