@@ -1,4 +1,5 @@
 //! An agent within a program of one's own: a runtime, a tool, a run and its events.
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 
 use ringfence::{Agent, Caller, Cancel, Config, Input, Runtime};
 

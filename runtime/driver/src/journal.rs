@@ -20,8 +20,9 @@ use crate::{
     runtime::Inner,
 };
 
-/// How many events are read at a time.
-pub(crate) const PAGE: u32 = 1000;
+/// How many events are read at a time: of the largest, with a megabyte of output each, they are what a
+/// process can hold.
+pub(crate) const PAGE: u32 = 128;
 
 /// A session with the right to write it.
 pub(crate) struct Journal {
