@@ -31,10 +31,10 @@ const LONG: usize = 1_000;
 
 /// An operator's folder: the greeting tool under two names, as the `pure` function that it is and as an
 /// `unsafe` one.
-struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    async fn new() -> Result<Self> {
+    pub(crate) async fn new() -> Result<Self> {
         // Beside the build, because what is measured is the disk: a folder for temporary files may be in
         // memory.
         let parent = root().join("target");
@@ -56,7 +56,7 @@ impl Folder {
         Ok(folder)
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
@@ -82,7 +82,15 @@ impl Folder {
         )
     }
 
-    fn agent(&self, steps: usize) -> Result<Agent> {
+    /// A model that calls the `pure` tool ten times, then answers.
+    pub(crate) fn ten_calls(&self) -> Result<()> {
+        self.script("pure-one")?;
+        let calls = std::fs::read_to_string(self.path().join("script.toml"))?;
+        let end = "[[turn]]\nwhen = { step = 11 }\nreply = { text = \"done\" }\n";
+        self.write("script.toml", &format!("{end}{calls}"))
+    }
+
+    pub(crate) fn agent(&self, steps: usize) -> Result<Agent> {
         let text = format!(
             "name = \"bench\"\nmodel = {{ use = \"main\" }}\ninstructions = \"Greet.\"\n[tools]\npure-one \
              = \"*\"\nunsafe-one = \"*\"\n[limits]\nsteps = {steps}\ncalls = 100000\ntokens = \
@@ -91,7 +99,7 @@ impl Folder {
         Ok(Agent::parse("agent.toml", &text)?)
     }
 
-    fn runtime(&self) -> Result<Runtime> {
+    pub(crate) fn runtime(&self) -> Result<Runtime> {
         Ok(Runtime::open(Config::load(&self.path().join("ringfence.toml"))?)?)
     }
 }

@@ -13,6 +13,7 @@ mod host_work;
 mod http;
 mod measure;
 mod ours;
+mod peers;
 mod policy;
 mod quiet;
 mod start;
@@ -38,6 +39,7 @@ const PARTS: &[Part] = &[
     ("cancel", cancel::measure),
     ("durable", durable::measure),
     ("store", store::measure),
+    ("peers", peers::measure),
 ];
 
 fn main() -> Result<ExitCode> {

@@ -1,15 +1,27 @@
 //! `bench`: the numbers, under a heading that says on which machine they were measured.
 
 use std::fs;
+use std::path::Path;
 use std::thread;
 
 use anyhow::Result;
 
-use crate::command::{c_compiler, cargo, output, program, run};
+use crate::command::{c_compiler, cargo, output, program, root, run};
 use crate::guests;
 use crate::metadata::Workspace;
 
+/// What asks for the comparison with other projects, which come from PyPI.
+const PEERS: &str = "--peers";
+
 pub(crate) fn bench(arguments: &[String]) -> Result<()> {
+    let (asked, mut parts): (Vec<&str>, Vec<&str>) =
+        arguments.iter().map(String::as_str).partition(|word| *word == PEERS);
+    let peers = root().join("target/peers");
+    if !asked.is_empty() {
+        install_peers(&peers)?;
+        // That alone, if nothing else is named.
+        parts.push("peers");
+    }
     c_compiler()?;
     guests::guests()?;
     let package = ["--package", "ringfence-tests", "--bin", "bench"];
@@ -19,7 +31,17 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     print!("{}", machine());
     // As it was built: cargo would build it again with the features of this one package.
     let bench = Workspace::load()?.target.join("release/bench");
-    run(&mut program(bench, arguments.iter().map(String::as_str)))
+    run(&mut program(bench, parts))
+}
+
+/// A Python of its own with what we are compared with, below the build.
+fn install_peers(folder: &Path) -> Result<()> {
+    let wanted = root().join("tests/bench/peers/requirements.txt");
+    let python = folder.join("bin/python");
+    if !python.exists() {
+        run(program("python3", ["-m", "venv"]).arg(folder))?;
+    }
+    run(program(python, ["-m", "pip", "install", "--quiet", "--requirement"]).arg(wanted))
 }
 
 /// Processor, kernel, compiler and date; what this machine does not tell is `unknown`.

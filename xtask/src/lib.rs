@@ -64,7 +64,7 @@ const VERBS: &[Verb] = &[
         arguments: "[ARGUMENTS]",
         about: &[
             "Describes the machine, then builds for release and measures; ARGUMENTS go to the",
-            "benchmark program.",
+            "benchmark program. --peers also measures what others use, from PyPI.",
         ],
         run: bench::bench,
     },
