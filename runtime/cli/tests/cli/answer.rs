@@ -138,3 +138,21 @@ fn whoever_sits_at_the_terminal_is_asked() {
     let once = HOLD.replace("session", "call");
     check_typed(&once, "a\n\n", 7, &["one of the letters"]);
 }
+
+/// A yes for the whole session, and a question that gets no answer.
+#[test]
+fn a_yes_may_be_for_the_session_and_an_answer_may_be_none() {
+    let (scene, id) = waiting(HOLD);
+    let once = HOLD.replace("session", "call");
+    // Wider than the rule allows.
+    let (narrow, other) = waiting(&once);
+    let wide = ["approvals", "approve", &other, "--session-wide"];
+    check_refused(&narrow, &other, &wide, "one-call-only");
+    scene.run(&["approvals", "approve", &id, "--session-wide"]).expect(0);
+    scene.run(&["session", "resume", &id]).expect(7);
+    scene.run(&["session", "answer", &id, "--decline"]).expect(0);
+    assert_eq!(scene.run(&["session", "resume", &id]).expect(0).out, "done\n");
+    let events = scene.run(&["session", "show", &id, "--json"]).expect(0).out;
+    assert!(events.contains("\"scope\":\"session\""), "{events}");
+    assert!(events.contains("nobody answers"), "{events}");
+}
