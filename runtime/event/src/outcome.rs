@@ -301,4 +301,29 @@ mod tests {
         ), "{json}");
         assert_eq!(serde_json::from_str::<CallResult>(&json).unwrap(), result);
     }
+
+    /// The conversation after a restart is the one before it, to the last digit.
+    #[test]
+    fn numbers_survive_json() {
+        for number in [
+            0.1 + 0.2,
+            1e-7,
+            5e-324,
+            2.2250738585072011e-308,
+            f64::MAX,
+            9.007_199_254_740_993e15,
+            0.125,
+        ] {
+            let json = serde_json::to_string(&serde_json::json!(number)).unwrap();
+            let read: f64 = serde_json::from_str(&json).unwrap();
+            assert_eq!(read.to_bits(), number.to_bits(), "{json}");
+        }
+        // A spelling from a model, as nobody writes it.
+        for text in
+            ["51.24817837550540455", "0.30000000000000004", "1.00000000000000011102230246251565"]
+        {
+            let read: serde_json::Value = serde_json::from_str(text).unwrap();
+            assert_eq!(read.as_f64(), text.parse().ok(), "{text}");
+        }
+    }
 }
