@@ -227,7 +227,7 @@ impl Person {
         }
     }
 
-    /// The call in question, with its arguments as they are: nobody says yes to what is not shown.
+    /// The call in question, with the beginning of its arguments, and how much of them is not shown.
     fn call(&self, one: &Waiting, screen: &mut Screen) {
         let name = screen.err.paint(Tone::Strong, neutralise_line(&one.function));
         screen.err.line(format!("  {} {name}", one.call));
