@@ -3,13 +3,14 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Access, FunctionName, Scope, SecretFault, SecretName, ToolName};
 
 /// One refusal. A call is refused *whole* before its intent, or *in part*: one thing it tried in
 /// the sandbox was not opened by its permit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Denial {
     /// The stable code.
@@ -27,7 +28,7 @@ pub struct Denial {
 }
 
 /// Which wall was met. A code never changes its meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DenialCode {
     /// No tool of this name is installed, or it has no such function.
@@ -94,7 +95,7 @@ impl DenialCode {
 }
 
 /// What was asked for, as the guest or the model named it: never a path or an address of the host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum Asked {
     /// A function of a tool. `name` is what the model said when it names no installed function.
@@ -186,7 +187,7 @@ impl fmt::Display for Asked {
 }
 
 /// Whose file a line stands in, and so who can be asked to change it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FileOwner {
     /// The tool's author: `tool.toml`, or the tool's own code.
@@ -212,7 +213,7 @@ impl fmt::Display for FileOwner {
 
 /// A line that would allow what was asked; where something that is allowed is explained, one that
 /// does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Remedy {
     /// Whose file it is.

@@ -3,9 +3,10 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Digest;
+use crate::{Digest, as_text};
 
 /// A name broke its rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,9 +25,21 @@ macro_rules! name {
         $(#[$doc])*
         ///
         #[doc = concat!("Rule: ", $rule, ".")]
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+        #[schemars(try_from = "String", into = "String")]
         pub struct $type(Arc<str>);
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                as_text::parsed(deserializer)
+            }
+        }
 
         impl $type {
             /// The name itself.
@@ -155,6 +168,13 @@ name!(
     is_call_id
 );
 
+name!(
+    /// An API key's id: no secret, and no part of one.
+    KeyId, "key id",
+    "k- and 32 hexadecimal digits",
+    |text| text.strip_prefix("k-").is_some_and(|hex| hex.parse::<SessionId>().is_ok())
+);
+
 fn is_call_id(text: &str) -> bool {
     if let Some(hex) = text.strip_prefix("d-") {
         return hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit());
@@ -202,6 +222,14 @@ impl RootName {
     }
 }
 
+impl KeyId {
+    /// The id made of these random bytes.
+    #[must_use]
+    pub fn from_random(bytes: [u8; 16]) -> Self {
+        Self(format!("k-{}", hex(bytes)).into())
+    }
+}
+
 impl SessionId {
     /// The id made of these random bytes.
     #[must_use]
@@ -211,7 +239,9 @@ impl SessionId {
 }
 
 /// One input driven to a final answer: counted from 1 in its session. Printed as `r1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct RunId(pub u32);
 
@@ -222,7 +252,9 @@ impl fmt::Display for RunId {
 }
 
 /// One model reply and the calls it asked for: counted from 1 in its run. Printed as `r1.s2`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct StepId {
     /// The run it belongs to.
     pub run: RunId,
@@ -243,6 +275,13 @@ impl CallId {
         Self(format!("{step}.c{index}").into())
     }
 
+    /// The run it belongs to; none for a direct call.
+    #[must_use]
+    pub fn run(&self) -> Option<RunId> {
+        let (run, _) = self.0.strip_prefix('r')?.split_once('.')?;
+        run.parse().ok().map(RunId)
+    }
+
     /// The id of a direct call, made of these random bytes.
     #[must_use]
     pub fn direct(bytes: [u8; 16]) -> Self {
@@ -251,7 +290,7 @@ impl CallId {
 }
 
 /// Equal for every try of one call and for no other: what a service takes as `Idempotency-Key`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct IdempotencyKey(pub String);
 
@@ -295,6 +334,8 @@ mod tests {
     fn call_ids_are_of_two_forms() {
         let step = StepId { run: RunId(1), step: 2 };
         assert_eq!(CallId::in_step(step, 3).as_str(), "r1.s2.c3");
+        assert_eq!(CallId::in_step(step, 3).run(), Some(RunId(1)));
+        assert_eq!(CallId::direct([7; 16]).run(), None);
         for (text, valid) in [
             ("r1.s2.c3", true),
             (CallId::direct([7; 16]).as_str(), true),

@@ -3,13 +3,14 @@
 
 use std::{fmt, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     AgentName, ApprovalScope, CallId, CallLimits, CallResult, Content, Denial, Digest, Effect,
-    Failure, FunctionName, Hold, IdempotencyKey, InvalidName, Level, Limit, ModelFailure,
-    ModelName, ModelReply, Money, PlanItem, Question, RequestParts, RunId, Scope, SessionId, Spent,
-    StepId, TenantId, TokenUsage, ToolName, Usage, UserId, Wait,
+    Failure, FunctionName, Hold, IdempotencyKey, InvalidName, KeyId, KeyScope, Level, Limit,
+    ModelFailure, ModelName, ModelReply, Money, PlanItem, Question, RequestParts, RunId, Scope,
+    SessionId, Spent, StepId, TenantId, TokenUsage, ToolName, Usage, UserId, Wait,
 };
 
 /// The version of the event format that this code writes. A store of a newer format is refused.
@@ -17,14 +18,48 @@ pub const FORMAT: u32 = 1;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
+impl Timestamp {
+    /// As RFC 3339 writes it, in UTC: `2026-11-23T11:44:22.000Z`.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        let (seconds, millis) = (self.0 / 1000, self.0 % 1000);
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        // Years that begin in March have the leap day at their end; 400 of them are an era of 146,097
+        // days, and 1970-01-01 is day 719,468 from the start of the first.
+        let days = days + 719_468;
+        let (era, day) = (days / 146_097, days % 146_097);
+        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let (year, month) = match month {
+            0..10 => (era * 400 + year, month + 3),
+            _ => (era * 400 + year + 1, month - 9),
+        };
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    }
+}
+
 /// The ordered list an event belongs to: one a session, one a tenant. Written `session/ID` and
 /// `tenant/NAME`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub enum Stream {
     /// What happened in one session.
@@ -71,7 +106,7 @@ impl From<Stream> for String {
 }
 
 /// A fact that happened, in its envelope.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Event {
     /// The format version it was written in.
@@ -92,13 +127,14 @@ pub struct Event {
     /// The place in the same stream of the event that led to this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<u64>,
-    /// The W3C trace id of the request that led to it, 32 hexadecimal digits.
+    /// The W3C trace context of the request that led to it: a [`TraceContext`](crate::TraceContext) in
+    /// print.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
 }
 
 /// What happened. In JSON `{"kind": "call.finished", "data": {…}}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", content = "data", rename_all_fields = "kebab-case")]
 #[expect(missing_docs, reason = "the fields are the words of the types they hold")]
 pub enum Body {
@@ -298,10 +334,28 @@ pub enum Body {
     /// An operator changed what a tenant may do with a tool.
     #[serde(rename = "grant.changed")]
     GrantChanged { tool: ToolName, lines: Vec<String> },
+    /// An operator made an API key. Absent `user`: for the whole tenant.
+    #[serde(rename = "key.created")]
+    KeyCreated {
+        key: KeyId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<UserId>,
+        scopes: Vec<KeyScope>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires: Option<Timestamp>,
+        /// The key that it takes the place of, and when that ends.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<KeyId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaced_until: Option<Timestamp>,
+    },
+    /// An operator ended an API key: it opens nothing any more, and what was started with it ends.
+    #[serde(rename = "key.revoked")]
+    KeyRevoked { key: KeyId },
 }
 
 /// What is about to run, recorded so that it can be found after a crash, replayed and verified.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Intent {
     /// The tool.
@@ -331,7 +385,7 @@ pub struct Intent {
 }
 
 /// A part of a conversation that is told in short from now on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Compaction {
     /// The last step that the summary is of.
@@ -355,7 +409,7 @@ pub struct Compaction {
 }
 
 /// What a call says while it runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "note", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Note {
     /// How far it is.
@@ -384,6 +438,101 @@ pub enum Note {
 }
 
 impl Body {
+    /// The run that it is about; a session's event without one is about the session.
+    #[must_use]
+    pub fn run(&self) -> Option<RunId> {
+        match self {
+            Self::MessageAdded { run, .. }
+            | Self::RunStarted { run }
+            | Self::RunResumed { run }
+            | Self::RunWaiting { run, .. }
+            | Self::RunRetryScheduled { run, .. }
+            | Self::RunStopping { run, .. }
+            | Self::RunCompleted { run }
+            | Self::RunFailed { run, .. }
+            | Self::RunCancelled { run }
+            | Self::RunLimitReached { run, .. }
+            | Self::ConversationCompacted { run, .. } => Some(*run),
+            Self::StepStarted { step }
+            | Self::StepFinished { step }
+            | Self::ModelRequested { step, .. }
+            | Self::ModelCompleted { step, .. }
+            | Self::ModelFailed { step, .. } => Some(step.run),
+            Self::CallProposed { call, .. }
+            | Self::CallInvalid { call, .. }
+            | Self::CallDenied { call, .. }
+            | Self::CallHold { call, .. }
+            | Self::CallApproved { call, .. }
+            | Self::CallDeclined { call, .. }
+            | Self::InputAsked { call, .. }
+            | Self::InputAnswered { call, .. }
+            | Self::CallRetryScheduled { call, .. }
+            | Self::CallIntended { call, .. }
+            | Self::CallStarted { call }
+            | Self::CallNote { call, .. }
+            | Self::CallFinished { call, .. }
+            | Self::CallOutcomeUnknown { call }
+            | Self::CallReconciled { call, .. }
+            | Self::PlanUpdated { call, .. }
+            | Self::MemoryWritten { call, .. } => call.run(),
+            Self::SessionCreated { .. }
+            | Self::SessionClosed {}
+            | Self::BudgetWarned { .. }
+            | Self::ToolAdded { .. }
+            | Self::ToolAccepted { .. }
+            | Self::ToolRemoved { .. }
+            | Self::GrantChanged { .. }
+            | Self::KeyCreated { .. }
+            | Self::KeyRevoked { .. } => None,
+        }
+    }
+
+    /// Every kind, as it is written.
+    pub const KINDS: &'static [&'static str] = &[
+        "session.created",
+        "session.closed",
+        "message.added",
+        "run.started",
+        "run.resumed",
+        "run.waiting",
+        "run.retry-scheduled",
+        "run.stopping",
+        "run.completed",
+        "run.failed",
+        "run.cancelled",
+        "run.limit-reached",
+        "step.started",
+        "step.finished",
+        "model.requested",
+        "model.completed",
+        "model.failed",
+        "conversation.compacted",
+        "call.proposed",
+        "call.invalid",
+        "call.denied",
+        "call.hold",
+        "call.approved",
+        "call.declined",
+        "input.asked",
+        "input.answered",
+        "call.retry-scheduled",
+        "call.intended",
+        "call.started",
+        "call.note",
+        "call.finished",
+        "call.outcome-unknown",
+        "call.reconciled",
+        "budget.warned",
+        "plan.updated",
+        "memory.written",
+        "tool.added",
+        "tool.accepted",
+        "tool.removed",
+        "grant.changed",
+        "key.created",
+        "key.revoked",
+    ];
+
     /// The kind, as it is written.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -428,6 +577,8 @@ impl Body {
             Self::ToolAccepted { .. } => "tool.accepted",
             Self::ToolRemoved { .. } => "tool.removed",
             Self::GrantChanged { .. } => "grant.changed",
+            Self::KeyCreated { .. } => "key.created",
+            Self::KeyRevoked { .. } => "key.revoked",
         }
     }
 }
@@ -435,6 +586,19 @@ impl Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_dates() {
+        for (ms, shown) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_200_007, "2024-03-01T00:00:00.007Z"),
+            (253_402_300_799_000, "9999-12-31T23:59:59.000Z"),
+        ] {
+            assert_eq!(Timestamp(ms).rfc3339(), shown);
+        }
+    }
 
     #[test]
     fn an_event_survives_json_and_says_its_kind() {

@@ -1,12 +1,13 @@
 //! How a call ends, and what it returned.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Denial, Limit, Question, Usage, UserId};
 
 /// The one end of a call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum Outcome {
     /// The tool did its work.
@@ -99,7 +100,7 @@ impl Outcome {
 }
 
 /// What a caller gets of a call: its end, its denials and its price.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CallResult {
     /// How it ended, with what it returned.
@@ -123,7 +124,7 @@ impl CallResult {
 }
 
 /// What a call returned.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Output {
     /// In the order in which to show it; emitted parts first.
@@ -142,7 +143,7 @@ impl Output {
 }
 
 /// One part of an output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Content {
     /// Plain text or Markdown.
@@ -180,13 +181,14 @@ impl Content {
 }
 
 /// Bytes with their type; base64 in JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Media {
     /// An IANA media type.
     pub mime: String,
     /// The bytes.
     #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
+    #[schemars(with = "String", extend("contentEncoding" = "base64"))]
     pub data: Vec<u8>,
 }
 
@@ -200,7 +202,7 @@ fn from_base64<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
 }
 
 /// A pointer to something that was not inlined.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Link {
     /// An absolute URI, or a path in the guest.
@@ -214,7 +216,7 @@ pub struct Link {
 }
 
 /// Why a tool could not do its work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Failure {
     /// What the caller can do about it.
@@ -243,7 +245,7 @@ impl Failure {
 }
 
 /// What the caller can do about a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
     /// Mend the arguments and call again.
@@ -255,7 +257,9 @@ pub enum FailureKind {
 }
 
 /// How loud a log record is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
     /// For the author, in the small.

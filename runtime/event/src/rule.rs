@@ -2,12 +2,13 @@
 //! take another model, what one session may spend. Plain values; `agent.toml` is where they are
 //! written.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ModelFailureClass, ModelName, Money};
 
 /// How often one thing is tried, and how long is paused between two tries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RetryRule {
     /// Tries in all, the first one included; at least 1, which means that nothing is tried again.
@@ -21,7 +22,7 @@ pub struct RetryRule {
 }
 
 /// What is tried again, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RetryRules {
     /// Requests to a model.
@@ -63,7 +64,7 @@ impl Default for RetryRules {
 }
 
 /// When a conversation is compacted, and what of it stays as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CompactionRule {
     /// Above how many estimated tokens of the conversation.
@@ -73,7 +74,7 @@ pub struct CompactionRule {
 }
 
 /// When another model takes over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct FallbackRule {
     /// The other model, by its name in the operator's file.
@@ -85,7 +86,7 @@ pub struct FallbackRule {
 }
 
 /// What all runs of one session may spend together. Absent: no more than each run may.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct SessionLimits {
     /// Calls proposed, refused ones included.

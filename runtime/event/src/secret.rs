@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where one secret is read: what the operator wrote, the user put in.
@@ -28,7 +29,7 @@ pub enum SecretPlace {
 
 /// What is wrong with a secret where it is kept. A word never changes its meaning, and none of them
 /// says anything of the value or of where on the host it lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SecretFault {
     /// This program reads no secrets of that kind.

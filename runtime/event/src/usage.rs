@@ -1,10 +1,11 @@
 //! What a call cost.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What one call, or several together, spent. Complete also for a call that was cancelled, trapped
 /// or stopped by a limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Usage {
     /// Guest work, in units of fuel.

@@ -1,12 +1,24 @@
 //! What a run waits for, and what people answer: approvals, questions of tools, retries.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Digest, FunctionName, Remedy, Timestamp, ToolName, UserId};
 
 /// What a run waits for.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Wait {
@@ -35,7 +47,7 @@ impl Wait {
 }
 
 /// What an approval is for: it is void as soon as one of these is another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Binding {
     /// On whose behalf the call is made.
@@ -66,7 +78,7 @@ impl Binding {
 }
 
 /// How a call is decided if nobody answers in time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnExpiry {
     /// As if a person had said no.
@@ -77,7 +89,7 @@ pub enum OnExpiry {
 }
 
 /// A call that is held until a person says yes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Hold {
     /// The lines that hold it.
@@ -96,7 +108,9 @@ pub struct Hold {
 }
 
 /// How far a person's yes goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum ApprovalScope {
     /// This one call.
@@ -108,7 +122,7 @@ pub enum ApprovalScope {
 }
 
 /// What a tool asks a person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Question {
     /// The question, in a sentence or two, hidden characters written out.
@@ -118,7 +132,7 @@ pub struct Question {
 }
 
 /// One line of a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PlanItem {
     /// What is to be done.
@@ -128,7 +142,7 @@ pub struct PlanItem {
 }
 
 /// How far a line of a plan is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlanStatus {
     /// Not begun.
@@ -140,7 +154,7 @@ pub enum PlanStatus {
 }
 
 /// Why a model did not reply. The message is shown to people and recorded: it holds no secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[error("{message}")]
 pub struct ModelFailure {
@@ -156,7 +170,18 @@ pub struct ModelFailure {
 
 /// Classes of failures of models.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum ModelFailureClass {
@@ -203,7 +228,9 @@ impl ModelFailureClass {
 }
 
 /// A level at which something is counted. Each is inside the one before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum BudgetLevel {
     /// All of a tenant's work within a window of time.
@@ -218,7 +245,7 @@ pub enum BudgetLevel {
 
 /// How much of a limit is spent. In the limit's own unit: calls, tokens, units of fuel,
 /// milliseconds, billionths of a dollar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Spent {
     /// Where it is counted.
