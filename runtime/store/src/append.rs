@@ -1,11 +1,11 @@
 //! One batch inside a transaction: claims are checked, places given, everything written.
 
 use ringfence_event::{Digest, Event, FORMAT, SessionId, Stream, TenantId};
-use rusqlite::Connection;
 
 use crate::{
-    Append, Batch, Committed, Conflict, Error, Fence, MemoryChange, blob, budget,
-    dictionary::Dictionary, head, inbox, journal, memory, record, session,
+    Append, Batch, BudgetState, Committed, Conflict, Error, Fence, MemoryChange, blob, budget,
+    dictionary::Dictionary, head, inbox, journal, key, memory, record::Record, session,
+    writing::Writing,
 };
 
 /// A batch whose events and blobs are encoded, on the thread of whoever commits it.
@@ -47,89 +47,125 @@ impl Encoded {
     }
 }
 
-/// Writes all of a batch. On an error the caller rolls back to where it was.
-pub(crate) fn batch(connection: &Connection, encoded: Encoded) -> Result<Committed, Error> {
-    let Encoded { batch, rows, blobs } = encoded;
-    let Batch { appends, memory, memory_limits, blobs: _, inbox_done, budgets, wake } = batch;
-    let mut events = vec![];
-    for (append, rows) in appends.into_iter().zip(&rows) {
-        events.extend(append_to(connection, append, rows)?);
-    }
-    let counters = memory::write_all(connection, &memory, memory_limits)?;
-    for (tenant, blob) in &blobs {
-        blob::put(connection, tenant, blob)?;
-    }
-    for id in &inbox_done {
-        inbox::done(connection, id)?;
-    }
-    let budgets = budgets
-        .iter()
-        .map(|change| budget::change(connection, change))
-        .collect::<Result<_, _>>()?;
-    // After the appends: an end of the last run forgets the wake that was, not the one that comes.
-    if let Some(wake) = &wake {
-        session::wake(connection, wake)?;
-    }
-    Ok(Committed { events, counters, budgets })
+/// What the transaction gave a batch.
+pub(crate) struct Given {
+    /// Its place among all commits; 0 for one without events.
+    position: u64,
+    /// The place before the first event of each append.
+    after: Vec<u64>,
+    counters: Vec<u64>,
+    budgets: Vec<BudgetState>,
 }
 
+impl Encoded {
+    /// What the batch became, and its place among all commits. Made by whoever hears of it, if possible: the one
+    /// thread that writes has others waiting.
+    pub(crate) fn committed(self, given: Given) -> (Committed, u64) {
+        let Given { position, after, counters, budgets } = given;
+        let events = self.batch.appends.into_iter().zip(after).flat_map(|(append, after)| {
+            let Append { stream, tenant, user, events, fence: _, expected_seq: _ } = append;
+            (after + 1..).zip(events).map(move |(seq, new)| Event {
+                format: FORMAT,
+                tenant: tenant.clone(),
+                user: user.clone(),
+                stream: stream.clone(),
+                seq,
+                at: new.at,
+                body: new.body,
+                cause: new.cause,
+                trace: new.trace,
+            })
+        });
+        (Committed { events: events.collect(), counters, budgets }, position)
+    }
+}
+
+/// Writes all of a batch. On an error the caller rolls back to where it was.
+pub(crate) fn batch(writing: &Writing, encoded: &Encoded) -> Result<Given, Error> {
+    let Encoded { batch, rows, blobs } = encoded;
+    let Batch { appends, memory, memory_limits, blobs: _, inbox_done, budgets, wake, keys } = batch;
+    let (mut after, mut position) = (Vec::with_capacity(appends.len()), 0);
+    for (append, rows) in appends.iter().zip(rows) {
+        let (seq, last) = append_to(writing, append, rows)?;
+        after.push(seq);
+        position = last.max(position);
+    }
+    let counters = memory::write_all(writing, memory, *memory_limits)?;
+    for (tenant, blob) in blobs {
+        blob::put(writing, tenant, blob)?;
+    }
+    for id in inbox_done {
+        inbox::done(writing, id)?;
+    }
+    for change in keys {
+        key::change(writing, change)?;
+    }
+    let change = |change| budget::change(writing, change);
+    let budgets = budgets.iter().map(change).collect::<Result<_, _>>()?;
+    // After the appends: an end of the last run forgets the wake that was, not the one that comes.
+    if let Some(wake) = wake {
+        session::wake(writing, wake)?;
+    }
+    Ok(Given { position, after, counters, budgets })
+}
+
+/// The place where the list stood, and that of its last row among all rows; 0 for none.
 fn append_to(
-    connection: &Connection,
-    append: Append,
+    writing: &Writing,
+    append: &Append,
     rows: &[journal::Encoded],
-) -> Result<Vec<Event>, Error> {
+) -> Result<(u64, u64), Error> {
     let Append { stream, tenant, user, fence, expected_seq, events } = append;
-    let mut head = head::load(connection, &tenant, &stream)?;
+    let mut list = writing.take(tenant, stream)?;
+    let head = &mut list.head;
+    let seq = head.seq;
     if let Some(seq) = head.damaged {
-        return Err(Error::Quarantined { stream, seq });
+        return Err(Error::Quarantined { stream: stream.clone(), seq });
     }
     if fence.unwrap_or(Fence(0)) != head.fence {
-        return Err(Conflict::StaleFence { stream }.into());
+        return Err(Conflict::StaleFence { stream: stream.clone() }.into());
     }
-    let seq = head.seq;
-    if let Some(expected) = expected_seq
+    if let Some(expected) = *expected_seq
         && expected != seq
     {
-        return Err(Conflict::WrongSeq { stream, expected, found: seq }.into());
+        return Err(Conflict::WrongSeq { stream: stream.clone(), expected, found: seq }.into());
     }
-    let events: Vec<Event> = (seq + 1..)
-        .zip(events)
-        .map(|(seq, new)| Event {
-            format: FORMAT,
-            tenant: tenant.clone(),
-            user: user.clone(),
-            stream: stream.clone(),
-            seq,
-            at: new.at,
-            body: new.body,
-            cause: new.cause,
-            trace: new.trace,
-        })
-        .collect();
-    let Some(last) = events.last() else { return Ok(events) };
-    head.seq = last.seq;
-    let list = head::store(connection, &tenant, &stream, &head)?;
-    journal::insert(connection, (&tenant, &stream), list, seq, rows)?;
-    if let Stream::Session(id) = &stream {
-        record::follow(connection, id, &events)?;
+    let mut position = 0;
+    if !events.is_empty() {
+        head.seq += events.len() as u64;
+        let key = head::store(writing, tenant, stream, head)?;
+        head.list = Some(key);
+        position = journal::insert(writing, (tenant, stream), key, seq, rows)?;
+        if let Stream::Session(id) = stream {
+            let new = events.iter().map(|new| (new.at, &new.body));
+            list.record = Record::follow(list.record, (tenant, id, user), new);
+            // Events of a session that was never created are kept; it is in no list.
+            if let Some(record) = &mut list.record {
+                record.store(writing)?;
+            }
+        }
     }
-    Ok(events)
+    writing.keep(tenant.clone(), stream.clone(), list);
+    Ok((seq, position))
 }
 
 /// Claims a session for a worker; every earlier claim is stale from then on.
 pub(crate) fn claim(
-    connection: &Connection,
+    writing: &Writing,
     tenant: &TenantId,
     session: &SessionId,
     worker: &str,
 ) -> Result<Fence, Error> {
     let stream = Stream::Session(session.clone());
-    let mut head = head::load(connection, tenant, &stream)?;
+    let mut list = writing.take(tenant, &stream)?;
+    let head = &mut list.head;
     if let Some(seq) = head.damaged {
         return Err(Error::Quarantined { stream, seq });
     }
-    head.fence = Fence(head.fence.0 + 1);
+    let fence = Fence(head.fence.0 + 1);
+    head.fence = fence;
     head.worker = Some(worker.to_owned());
-    head::store(connection, tenant, &stream, &head)?;
-    Ok(head.fence)
+    head.list = Some(head::store(writing, tenant, &stream, head)?);
+    writing.keep(tenant.clone(), stream, list);
+    Ok(fence)
 }

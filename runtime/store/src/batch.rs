@@ -1,8 +1,10 @@
 //! What is stored together or not at all.
 
+use std::sync::Arc;
+
 use ringfence_event::{Body, Event, Limit, Scope, SessionId, Stream, TenantId, Timestamp, UserId};
 
-use crate::InboxId;
+use crate::{InboxId, KeyChange};
 
 /// One transaction.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +23,8 @@ pub struct Batch {
     pub budgets: Vec<BudgetChange>,
     /// When a session is to be looked at again; absent: that stays as it is.
     pub wake: Option<Wake>,
+    /// API keys that are made or ended, in order.
+    pub keys: Vec<KeyChange>,
 }
 
 /// Events that are added to one list. A session's row in [`Store::sessions`](crate::Store::sessions)
@@ -181,7 +185,7 @@ pub struct BudgetState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// Its events with their places, in the order of the appends.
-    pub events: Vec<Event>,
+    pub events: Arc<[Event]>,
     /// The new value for each [`MemoryChange::Increment`] of a number, in order.
     pub counters: Vec<u64>,
     /// How each budget stands after its [`BudgetChange`], in their order.

@@ -44,7 +44,11 @@ fn checksum(table: &str, columns: &[ValueRef<'_>]) -> [u8; CHECKSUM_BYTES] {
 
 /// Whether a row, read with all its columns and then its checksum, is what was written.
 pub(crate) fn is_whole(table: &str, row: &Row<'_>) -> Result<bool, Error> {
-    let count = row.as_ref().column_count() - 1;
+    is_whole_until(table, row, row.as_ref().column_count() - 1)
+}
+
+/// As [`is_whole`], of a row whose checksum is the column `count`; others may stand behind it.
+pub(crate) fn is_whole_until(table: &str, row: &Row<'_>, count: usize) -> Result<bool, Error> {
     let columns = (0..count).map(|column| row.get_ref(column)).collect::<Result<Vec<_>, _>>()?;
     Ok(row.get_ref(count)? == ValueRef::Blob(&checksum(table, &columns)))
 }

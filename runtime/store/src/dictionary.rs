@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, PoisonError, RwLock},
+    sync::{Mutex, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use ringfence_event::Digest;
@@ -23,8 +23,23 @@ const CHECKSUM_BYTES: usize = 8;
 /// The digests that have a number, as far as this process knows.
 #[derive(Debug, Default)]
 pub(crate) struct Dictionary {
-    known: RwLock<HashMap<[u8; 32], u64>>,
+    known: RwLock<Known>,
     recent: Mutex<HashSet<[u8; 32]>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    numbers: HashMap<[u8; 32], u64>,
+    digests: HashMap<u64, [u8; 32]>,
+}
+
+impl Extend<([u8; 32], u64)> for Known {
+    fn extend<I: IntoIterator<Item = ([u8; 32], u64)>>(&mut self, known: I) {
+        for (digest, number) in known {
+            self.numbers.insert(digest, number);
+            self.digests.insert(number, digest);
+        }
+    }
 }
 
 impl Dictionary {
@@ -33,13 +48,13 @@ impl Dictionary {
         let mut statement =
             connection.prepare("SELECT id, digest, checksum FROM digest LIMIT ?1")?;
         let mut rows = statement.query([KNOWN_MAX as u64])?;
-        let mut known = HashMap::new();
+        let mut known = Known::default();
         while let Some(row) = rows.next()? {
             // A damaged one is not used again; whoever reads a row that names it is told.
             if let Some(digest) =
                 checked(row.get(0)?, &row.get::<_, Vec<u8>>(1)?, &row.get::<_, Vec<u8>>(2)?)
             {
-                known.insert(digest, row.get(0)?);
+                known.extend([(digest, row.get(0)?)]);
             }
         }
         Ok(Self { known: RwLock::new(known), recent: Mutex::default() })
@@ -47,12 +62,21 @@ impl Dictionary {
 
     /// The number of a digest, if it has one.
     pub(crate) fn number(&self, digest: &[u8; 32]) -> Option<u64> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).get(digest).copied()
+        self.known().numbers.get(digest).copied()
+    }
+
+    /// The digest that has a number, as far as this process knows.
+    pub(crate) fn digest(&self, number: u64) -> Option<[u8; 32]> {
+        self.known().digests.get(&number).copied()
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Of digests that have no number, those that came before and are to have one.
     pub(crate) fn again(&self, unknown: &[[u8; 32]]) -> Vec<[u8; 32]> {
-        if self.known.read().unwrap_or_else(PoisonError::into_inner).len() >= KNOWN_MAX {
+        if self.known().numbers.len() >= KNOWN_MAX {
             return vec![];
         }
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use ringfence_event::{Limit, Scope, Stream};
+use ringfence_event::{KeyId, Limit, Scope, Stream};
 use rusqlite::ErrorCode;
 
 /// Why the store did not do it. Cheap to clone: a group of batches can share one cause.
@@ -99,6 +99,12 @@ pub enum Error {
         /// The key.
         key: String,
     },
+    /// The tenant has no such API key that is valid still. Nothing was stored.
+    #[error("there is no valid key `{key}`")]
+    NoSuchKey {
+        /// Which.
+        key: KeyId,
+    },
     /// The database refused.
     #[error("the database failed")]
     Database(#[source] Arc<rusqlite::Error>),
@@ -135,6 +141,7 @@ impl Error {
                 | Self::MemoryFull { .. }
                 | Self::BudgetSpent { .. }
                 | Self::KeyReused { .. }
+                | Self::NoSuchKey { .. }
                 | Self::Corrupt { .. }
                 | Self::Quarantined { .. }
                 | Self::Damaged { .. }

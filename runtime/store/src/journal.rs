@@ -15,6 +15,9 @@ use crate::{
 /// How many events share a row at most: whoever asks for one of them reads them all.
 const ROW_EVENTS_MAX: usize = 64;
 
+/// How many bytes of JSON a row has before it is packed, usually.
+const ROW_BYTES: usize = 4096;
+
 /// How many bytes of the hash a row has: what damages a row by chance does not meet eight of them.
 const CHECKSUM_BYTES: usize = 8;
 
@@ -62,18 +65,28 @@ fn encode_row(
     events: &[NewEvent],
     dictionary: &Dictionary,
 ) -> Result<Encoded, Error> {
-    let start = events.first().map_or(0, |event| event.at.0);
+    let began = events.first().map_or(0, |event| event.at.0);
     let each = events.iter().map(|NewEvent { at, cause, trace, .. }| {
-        (at.0.wrapping_sub(start).cast_signed(), *cause, trace.clone())
+        (at.0.wrapping_sub(began).cast_signed(), *cause, trace.clone())
     });
-    let head: Head<&UserId> = (FORMAT, user, start, each.collect());
+    let head: Head<&UserId> = (FORMAT, user, began, each.collect());
     let json = |error: serde_json::Error| corrupt(stream, 0, &error.to_string());
-    let mut texts = vec![serde_json::to_string(&head).map_err(json)?];
+    // One text behind the other, in one piece of memory.
+    let mut written = Vec::with_capacity(ROW_BYTES);
+    serde_json::to_writer(&mut written, &head).map_err(json)?;
+    let mut ends = vec![written.len()];
     for event in events {
-        texts.push(serde_json::to_string(&event.body).map_err(json)?);
+        serde_json::to_writer(&mut written, &event.body).map_err(json)?;
+        ends.push(written.len());
     }
+    let written =
+        String::from_utf8(written).map_err(|error| corrupt(stream, 0, &error.to_string()))?;
     let mut packer = Packer::new(dictionary);
-    texts.iter().for_each(|text| packer.add(text));
+    let mut start = 0;
+    for end in ends {
+        packer.add(&written[start..end]);
+        start = end;
+    }
     let Packed { bytes, blobs, unknown } = packer.finish();
     Ok(Encoded {
         count: events.len() as u64,
@@ -84,15 +97,16 @@ fn encode_row(
     })
 }
 
-/// Writes rows behind a place of a list.
+/// Writes rows behind a place of a list; the number of the last of them.
 pub(crate) fn insert(
     connection: &Connection,
     (tenant, stream): (&TenantId, &Stream),
     list: i64,
     after: u64,
     rows: &[Encoded],
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let mut first = after + 1;
+    let mut last = 0;
     for Encoded { count, digest, stored, blobs, unknown: _ } in rows {
         for blob in blobs {
             blob::put(connection, tenant, blob)?;
@@ -104,9 +118,10 @@ pub(crate) fn insert(
                  VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
             .execute((list, first, checksum, &stored.bytes, stored.size))?;
+        last = connection.last_insert_rowid().unsigned_abs();
         first += count;
     }
-    Ok(())
+    Ok(last)
 }
 
 /// A hash over all that a row says and where it stands, so that a flipped bit is found and not
@@ -134,7 +149,7 @@ const ROWS: &str = "
 /// Up to `limit` events from `from` on, each checked; none is left out. For use inside a transaction, so that
 /// all tables are of one time.
 pub(crate) fn read(
-    connection: &Connection,
+    (connection, dictionary): (&Connection, &Dictionary),
     tenant: &TenantId,
     stream: &Stream,
     from: u64,
@@ -170,7 +185,8 @@ pub(crate) fn read(
         }
         let stored = || Ok((row.get(1)?, row.get(2)?, row.get(3)?));
         let stored = stored().map_err(|error| unread(error, place))?;
-        let found = decode(connection, (tenant, stream), first, stored)?;
+        let tables = Tables { connection, dictionary, tenant };
+        let found = decode(tables, (tenant, stream), first, stored)?;
         let after = first + found.len() as u64;
         if after <= place {
             return Err(corrupt(stream, place, "it is missing"));
@@ -181,7 +197,7 @@ pub(crate) fn read(
 }
 
 /// Why a row cannot be unpacked.
-enum Fault {
+pub(crate) enum Fault {
     Row(String),
     Store(Error),
 }
@@ -193,9 +209,10 @@ impl From<&'static str> for Fault {
 }
 
 /// What rows refer to.
-struct Tables<'a> {
-    connection: &'a Connection,
-    tenant: &'a TenantId,
+pub(crate) struct Tables<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) dictionary: &'a Dictionary,
+    pub(crate) tenant: &'a TenantId,
 }
 
 impl Elsewhere for Tables<'_> {
@@ -212,6 +229,9 @@ impl Elsewhere for Tables<'_> {
     }
 
     fn digest(&self, number: u64) -> Result<[u8; 32], Fault> {
+        if let Some(known) = self.dictionary.digest(number) {
+            return Ok(known);
+        }
         let found = match dictionary::get(self.connection, number) {
             Err(Error::Damaged { .. }) => None,
             found => found.map_err(Fault::Store)?,
@@ -220,8 +240,9 @@ impl Elsewhere for Tables<'_> {
     }
 }
 
-fn decode(
-    connection: &Connection,
+/// The events of a row, checked.
+pub(crate) fn decode(
+    tables: Tables<'_>,
     (tenant, stream): (&TenantId, &Stream),
     first: u64,
     (sum, events, size): (Vec<u8>, Vec<u8>, Option<u64>),
@@ -234,7 +255,7 @@ fn decode(
         Fault::Row(what) => corrupt(stream, seq, &what),
         Fault::Store(error) => error,
     };
-    let mut unpacker = Unpacker::new(&bytes, Tables { connection, tenant });
+    let mut unpacker = Unpacker::new(&bytes, tables);
     let head = unpacker.next().map_err(|error| fault(error, first))?;
     let (format, user, start, each): Head<UserId> =
         serde_json::from_str(&head).map_err(|error| corrupt(stream, first, &error.to_string()))?;
@@ -280,13 +301,13 @@ mod tests {
     use rusqlite::StatementStatus::VmStep;
 
     use super::*;
-    use crate::{Append, Batch, append, open::open};
+    use crate::{Append, Batch, append, open::open, writing::Writing};
 
     /// A page of a long list costs what a page of a short one does, wherever it lies.
     #[test]
     fn d10_a_page_costs_the_same_in_a_session_of_any_length() {
         let home = tempfile::tempdir().unwrap();
-        let connection = open(&home.path().join("ringfence.db")).unwrap();
+        let connection = Writing::new(open(&home.path().join("ringfence.db")).unwrap());
         let (tenant, session) = (TenantId::local(), SessionId::from_random([7; 16]));
         let stream = Stream::Session(session);
         let mut written = 0;
@@ -310,12 +331,14 @@ mod tests {
                 };
                 let batch = Batch { appends: vec![append], ..Batch::default() };
                 let encoded = append::Encoded::new(batch, &Dictionary::default()).unwrap();
-                append::batch(&view, encoded).unwrap();
+                append::batch(&connection, &encoded).unwrap();
                 written += 8;
             }
             view.commit().unwrap();
             for from in [1, length / 2, length - 99] {
-                let found = read(&connection, &tenant, &stream, from, 100).unwrap();
+                let dictionary = Dictionary::default();
+                let of = (&*connection, &dictionary);
+                let found = read(of, &tenant, &stream, from, 100).unwrap();
                 assert_eq!(found.len(), 100, "what is held is a page");
                 let statement = connection.prepare_cached(ROWS).unwrap();
                 steps.push(statement.reset_status(VmStep));

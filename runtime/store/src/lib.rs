@@ -22,7 +22,7 @@
 //!     ..Batch::default()
 //! })?;
 //! assert_eq!(committed.events[0].seq, 1);
-//! assert_eq!(store.read(&TenantId::local(), &stream, 1, 100)?, committed.events);
+//! assert_eq!(store.read(&TenantId::local(), &stream, 1, 100)?[..], committed.events[..]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -33,35 +33,46 @@ mod batch;
 mod blob;
 mod budget;
 mod check;
+mod committed;
 mod dictionary;
 mod error;
+mod feed;
 mod head;
+mod health;
 mod inbox;
 mod journal;
+mod key;
 #[cfg(feature = "kit")]
 pub mod kit;
+mod mail;
 mod memory;
 mod migrate;
 mod open;
 mod pack;
 mod quarantine;
 mod record;
+mod request;
 mod runs;
 mod schema;
 mod session;
 mod squeeze;
 mod store;
 mod writer;
+mod writing;
 
 pub use batch::{
     Append, Batch, BlobWrite, BucketId, BudgetChange, BudgetState, Committed, Fence, MemoryChange,
     MemoryLimits, MemoryUsed, MemoryWrite, NewEvent, Wake,
 };
 pub use error::{Conflict, Error};
+pub use feed::Follower;
+pub use health::{Failing, FailingKind};
 pub use inbox::{InboxId, Inboxed};
+pub use key::{KeyChange, StoredKey};
 pub use memory::KeyPage;
 pub use open::STORE_FORMAT;
 pub use quarantine::Quarantined;
+pub use request::{Claim, Claimed, RequestAnswer};
 pub use session::{OpenSession, Resolved, SessionSummary};
 pub use store::Store;
 pub use writer::Written;

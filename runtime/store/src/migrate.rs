@@ -101,6 +101,9 @@ const NEW_IN_4: [(&str, &str); 10] = [
     ("reservation", "tenant, kind, window, owner, amount"),
 ];
 
+/// Format 5 has API keys, and requests that are not to be carried out twice: these tables, with their indexes.
+const NEW_IN_5: [&str; 2] = ["key", "request"];
+
 /// Indexes of format 3 whose names are taken in this one.
 const DROPPED_IN_4: &str = "
     DROP INDEX session_recent; DROP INDEX session_open; DROP INDEX session_waits;
@@ -128,7 +131,12 @@ pub(crate) fn migrate(connection: &Connection, found: u32) -> Result<(), Error> 
         connection.execute_batch(MOVE_STREAMS)?;
     }
     if found < 4 {
+        // Which makes all the tables that are new since.
         to_format_4(connection)?;
+    } else if found < 5 {
+        for text in TABLES.split_inclusive(';').filter(|text| is_new_in_5(text)) {
+            connection.execute_batch(text)?;
+        }
     }
     if found < 3 {
         let mut is_whole = true;
@@ -141,6 +149,13 @@ pub(crate) fn migrate(connection: &Connection, found: u32) -> Result<(), Error> 
         }
     }
     Ok(())
+}
+
+fn is_new_in_5(text: &str) -> bool {
+    let of = |table: &str| {
+        text.contains(&format!("CREATE TABLE {table} ")) || text.contains(&format!(" ON {table} "))
+    };
+    NEW_IN_5.iter().copied().any(of)
 }
 
 /// Moves all rows into tables that have checksums.

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// The version of the tables that this code writes. A store of a newer one is refused.
-pub const STORE_FORMAT: u32 = 4;
+pub const STORE_FORMAT: u32 = 5;
 
 /// `RFNC`, in the header of the file.
 const APPLICATION_ID: u32 = 0x5246_4e43;

@@ -16,6 +16,9 @@ pub(crate) const INLINE_BYTES_MAX: usize = 4096;
 /// The value of this key is a tree; as a whole it can be as long as a text, and come as often.
 const TREE: &str = "structured";
 
+/// How long the JSON of an event is, usually.
+const TEXT_BYTES: usize = 512;
+
 /// Shorter texts are not referred to: the reference is no shorter.
 const SEEN_BYTES_MIN: usize = 3;
 
@@ -70,7 +73,9 @@ pub(crate) struct Packed {
 
 impl<'a> Packer<'a> {
     pub(crate) fn new(dictionary: &'a Dictionary) -> Self {
-        Self { dictionary, bytes: vec![], seen: HashMap::new(), unknown: vec![], blobs: vec![] }
+        // Room for a step's events, so that neither grows while it is packed.
+        let (bytes, seen) = (Vec::with_capacity(1024), HashMap::with_capacity(64));
+        Self { dictionary, bytes, seen, unknown: vec![], blobs: vec![] }
     }
 
     /// Adds one text: JSON without white space, as `serde_json` writes it.
@@ -229,7 +234,7 @@ impl<'a, E: From<&'static str>, L: Elsewhere<Error = E>> Unpacker<'a, L> {
 
     /// The next text.
     pub(crate) fn next(&mut self) -> Result<String, E> {
-        let mut out = String::new();
+        let mut out = String::with_capacity(TEXT_BYTES);
         // Of each open array and object: whether it is an object, and how much it holds.
         let mut open: Vec<(bool, u64)> = vec![];
         loop {
@@ -290,10 +295,8 @@ impl<'a, E: From<&'static str>, L: Elsewhere<Error = E>> Unpacker<'a, L> {
                     }
                     _ => self.take(32)?.try_into().map_err(|_| BROKEN)?,
                 };
-                let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-                let mut text = String::with_capacity(71);
-                text.push_str(if tag == HEX { "" } else { "sha256:" });
-                text.extend(digits.map(|digit| char::from(b"0123456789abcdef"[digit as usize])));
+                let digest = Digest::from(bytes);
+                let text = if tag == HEX { digest.hex() } else { digest.to_string() };
                 quoted(out, &text);
                 self.seen.push(text);
             }

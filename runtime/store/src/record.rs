@@ -1,13 +1,12 @@
 //! A session's row. It follows from the session's events, so that one that is damaged is made from them again.
 
-use ringfence_event::{
-    AgentName, Body, Event, SessionId, Stream, TenantId, Timestamp, UserId, Wait,
-};
+use ringfence_event::{AgentName, Body, SessionId, Stream, TenantId, Timestamp, UserId, Wait};
 use rusqlite::{Connection, Row};
 
 use crate::{
     Error, check,
     check::{absent, maybe_number, maybe_text, number, text},
+    dictionary::Dictionary,
     head, journal,
     runs::{Runs, wait_of},
 };
@@ -17,7 +16,7 @@ const TITLE_CHARS_MAX: usize = 80;
 
 /// How many milliseconds sessions in a list are told apart by its index: the row of a session that
 /// works changes with each step, its place in the index once a minute.
-const RECENT_MS: u64 = 60_000;
+pub(crate) const RECENT_MS: u64 = 60_000;
 
 /// How many events are read at a time when a row is made again.
 const PAGE: u32 = 256;
@@ -44,18 +43,22 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    fn created(id: &SessionId, event: &Event, agent: &AgentName) -> Self {
+    fn created(
+        (tenant, id, user): (&TenantId, &SessionId, &UserId),
+        at: Timestamp,
+        agent: &AgentName,
+    ) -> Self {
         Self {
-            tenant: event.tenant.clone(),
+            tenant: tenant.clone(),
             id: id.clone(),
-            user: event.user.clone(),
+            user: user.clone(),
             agent: agent.clone(),
-            created: event.at,
-            last: event.at,
+            created: at,
+            last: at,
             title: None,
             runs: Runs::default(),
             wake: None,
-            recent: event.at.0 / RECENT_MS,
+            recent: at.0 / RECENT_MS,
             stored: None,
         }
     }
@@ -128,37 +131,46 @@ impl Record {
     ) -> Result<Option<Self>, Error> {
         let stream = Stream::Session(id.clone());
         let (mut record, mut next) = (None, 1);
+        let dictionary = Dictionary::default();
         let last = head::load(connection, tenant, &stream)?.seq;
         while next <= last {
-            let page = journal::read(connection, tenant, &stream, next, PAGE)?;
+            let page = journal::read((connection, &dictionary), tenant, &stream, next, PAGE)?;
             next += page.len() as u64;
-            record = Self::follow(record, id, &page);
+            let Some(first) = page.first() else { break };
+            let events = page.iter().map(|event| (event.at, &event.body));
+            record = Self::follow(record, (tenant, id, &first.user), events);
         }
         Ok(record.map(|record: Self| Self { wake: record.runs.open().map(|_| AT_ONCE), ..record }))
     }
 
-    /// Takes in more events. Those of a session that was never created make no row.
-    pub(crate) fn follow(record: Option<Self>, id: &SessionId, events: &[Event]) -> Option<Self> {
+    /// Takes in more events, of the session of a tenant and on behalf of a user. Those of a session that was never
+    /// created make no row.
+    pub(crate) fn follow<'e>(
+        record: Option<Self>,
+        of: (&TenantId, &SessionId, &UserId),
+        events: impl IntoIterator<Item = (Timestamp, &'e Body)> + Clone,
+    ) -> Option<Self> {
         let mut record = record;
-        for event in events {
-            if let Body::SessionCreated { agent, .. } = &event.body {
-                record.get_or_insert_with(|| Self::created(id, event, agent));
-            }
+        if record.is_none() {
+            record = events.clone().into_iter().find_map(|(at, body)| match body {
+                Body::SessionCreated { agent, .. } => Some(Self::created(of, at, agent)),
+                _ => None,
+            });
         }
         let mut record = record?;
-        for event in events {
-            if let Body::MessageAdded { text, .. } = &event.body
+        let mut last = record.last;
+        for (at, body) in events {
+            if let Body::MessageAdded { text, .. } = body
                 && record.title.is_none()
             {
                 let line = text.trim().lines().next().unwrap_or_default();
                 record.title = Some(line.chars().take(TITLE_CHARS_MAX).collect());
             }
-            record.runs.follow(&event.body);
+            record.runs.follow(body);
+            last = at;
         }
-        if let Some(last) = events.last() {
-            record.last = record.last.max(last.at);
-            record.recent = record.recent.max(last.at.0 / RECENT_MS);
-        }
+        record.last = record.last.max(last);
+        record.recent = record.recent.max(last.0 / RECENT_MS);
         if record.runs.open().is_none() {
             record.wake = None;
         }
@@ -166,7 +178,7 @@ impl Record {
     }
 
     /// Writes the row.
-    pub(crate) fn store(&self, connection: &Connection) -> Result<(), Error> {
+    pub(crate) fn store(&mut self, connection: &Connection) -> Result<(), Error> {
         let Self { tenant, id, user, agent, created, last, title, runs, wake, recent, stored } =
             self;
         let open = runs.open();
@@ -204,24 +216,11 @@ impl Record {
                  title = ?8, open = ?9, waits = ?10, wake = ?11, recent = ?12, checksum = ?13"
         };
         match check::write(connection, "session", sql, &columns)? {
-            0 => Err(check::damaged(format!("the row of the session {id}"))),
-            _ => Ok(()),
+            0 => return Err(check::damaged(format!("the row of the session {id}"))),
+            _ if is_same => {}
+            _ => self.stored = Some((self.runs.clone(), self.wake, self.recent)),
         }
-    }
-}
-
-/// Brings a session's row up to its new events.
-pub(crate) fn follow(
-    connection: &Connection,
-    id: &SessionId,
-    events: &[Event],
-) -> Result<(), Error> {
-    let Some(last) = events.last() else { return Ok(()) };
-    let record = Record::load(connection, &last.tenant, id)?;
-    match Record::follow(record, id, events) {
-        Some(record) => record.store(connection),
-        // Events of a session that was never created are kept; it is in no list.
-        None => Ok(()),
+        Ok(())
     }
 }
 

@@ -93,6 +93,22 @@ pub(crate) const TABLES: &str = "
         PRIMARY KEY (tenant, kind, window, owner)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX reservation_twin ON reservation (tenant, owner, window, kind);
+    CREATE TABLE key (
+        tenant TEXT NOT NULL, id TEXT NOT NULL, digest BLOB NOT NULL, user TEXT,
+        scopes TEXT NOT NULL, name TEXT, created INTEGER NOT NULL, expires INTEGER, revoked INTEGER,
+        replaces TEXT, checksum BLOB NOT NULL,
+        PRIMARY KEY (tenant, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX key_list ON key (tenant, id);
+    CREATE INDEX key_twin ON key (id, tenant);
+    CREATE TABLE request (
+        tenant TEXT NOT NULL, user TEXT NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL,
+        resource TEXT NOT NULL, worker TEXT NOT NULL, at INTEGER NOT NULL, status INTEGER,
+        answer BLOB, checksum BLOB NOT NULL,
+        PRIMARY KEY (tenant, user, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX request_twin ON request (tenant, key, user);
+    CREATE INDEX request_at ON request (tenant, at);
 ";
 
 /// An error if the tables are not those that this version writes: another byte in the text of one could

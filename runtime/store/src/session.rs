@@ -1,14 +1,15 @@
 //! The list of sessions. Indexes say which ones are meant, each with its twin; what is told of them is
 //! in their rows.
 
-use ringfence_event::{AgentName, SessionId, TenantId, Timestamp, UserId, Wait};
+use ringfence_event::{AgentName, SessionId, Stream, TenantId, Timestamp, UserId, Wait};
 use rusqlite::{Connection, Statement};
 
 use crate::{
     Error, Wake,
     check::{damaged, twice},
-    record::Record,
+    record::{RECENT_MS, Record},
     runs::CLOSED,
+    writing::Writing,
 };
 
 /// How many candidates an ambiguous prefix shows.
@@ -107,11 +108,15 @@ impl From<Record> for OpenSession {
 }
 
 /// Keeps when a session is to be looked at again.
-pub(crate) fn wake(connection: &Connection, wake: &Wake) -> Result<(), Error> {
+pub(crate) fn wake(writing: &Writing, wake: &Wake) -> Result<(), Error> {
     let Wake { tenant, session, at } = wake;
-    let mut record = Record::load(connection, tenant, session)?.ok_or(Error::NoSuchSession)?;
+    let stream = Stream::Session(session.clone());
+    let mut list = writing.take(tenant, &stream)?;
+    let record = list.record.as_mut().ok_or(Error::NoSuchSession)?;
     record.wake = *at;
-    record.store(connection)
+    record.store(writing)?;
+    writing.keep(tenant.clone(), stream, list);
+    Ok(())
 }
 
 /// A session as an index names it.
@@ -140,31 +145,38 @@ pub(crate) fn list(
     connection: &Connection,
     tenant: &TenantId,
     user: Option<&UserId>,
+    after: Option<(Timestamp, &SessionId)>,
     limit: u32,
 ) -> Result<Vec<SessionSummary>, Error> {
     let limit = limit as usize;
+    let first = after.map_or(i64::MAX as u64, |(last, _)| last.0 / RECENT_MS);
     let sql = |index: &str| {
         format!(
             "SELECT tenant, id, recent FROM session INDEXED BY {index}
-             WHERE tenant = ?1 AND (?2 IS NULL OR user = ?2) ORDER BY recent DESC"
+             WHERE tenant = ?1 AND (?2 IS NULL OR user = ?2) AND recent <= ?3 ORDER BY recent DESC"
         )
     };
     let found = twice(connection, sql, ["session_recent", "session_recent_twin"], |statement| {
-        let mut rows = statement.query((tenant.as_str(), user.map(UserId::as_str)))?;
-        let (mut found, mut minute) = (vec![], None::<i64>);
+        let mut rows = statement.query((tenant.as_str(), user.map(UserId::as_str), first))?;
+        let (mut found, mut minute, mut before) = (vec![], None::<u64>, 0);
         // As many as are asked for, and all that the index does not tell from the last of them.
         while let Some(row) = rows.next()? {
             let recent = Some(row.get(2)?);
-            if found.len() >= limit && recent != minute {
+            if found.len() >= limit + before && recent != minute {
                 break;
             }
             minute = recent;
+            // Which of these stand behind the given one only their rows say.
+            before += usize::from(after.is_some() && recent == Some(first));
             found.push((row.get(0)?, row.get(1)?));
         }
         Ok(found)
     })?;
     let mut records = records(connection, found)?;
     records.sort_by(|a, b| (b.place(), &a.id).cmp(&(a.place(), &b.id)));
+    if let Some((last, id)) = after {
+        records.retain(|record| (record.place(), &record.id) < ((first, last), id));
+    }
     records.truncate(limit);
     Ok(records.into_iter().map(SessionSummary::from).collect())
 }

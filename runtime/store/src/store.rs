@@ -6,15 +6,23 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ringfence_event::{Digest, Event, Limit, SessionId, Stream, TenantId, Timestamp, UserId, Wait};
+use ringfence_event::{
+    CommitPage, Digest, Event, Limit, SessionId, Stream, TenantId, Timestamp, UserId, Wait,
+};
 use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
-    Batch, BucketId, BudgetState, Committed, Error, Fence, InboxId, Inboxed, KeyPage, MemoryUsed,
-    OpenSession, Quarantined, Resolved, SessionSummary, append, blob, budget,
+    Batch, BucketId, BudgetState, Claim, Claimed, Committed, Error, Failing, Fence, InboxId,
+    Inboxed, KeyPage, MemoryUsed, OpenSession, Quarantined, RequestAnswer, Resolved,
+    SessionSummary, StoredKey, append, blob, budget, committed,
     dictionary::{self, Dictionary},
-    head, inbox, journal, memory, open, quarantine, session,
+    feed::{Feed, Follower},
+    head, inbox, journal, key,
+    mail::{self, Mail},
+    memory, open, quarantine, request, session,
     writer::{Writer, Written},
+    writing::Writing,
 };
 
 /// Everything durable, in one file. Writes go through one thread and are answered when they are
@@ -23,7 +31,9 @@ use crate::{
 pub struct Store {
     reader: Mutex<Connection>,
     dictionary: Arc<Dictionary>,
+    mail: Mail,
     writer: Writer,
+    feed: Arc<Feed>,
 }
 
 impl fmt::Debug for Store {
@@ -42,7 +52,13 @@ impl Store {
         let reader = open::open(path)?;
         let dictionary = Arc::new(Dictionary::load(&reader)?);
         let writer = Writer::start(path.to_owned())?;
-        Ok(Self { reader: Mutex::new(reader), dictionary, writer })
+        Ok(Self {
+            reader: Mutex::new(reader),
+            dictionary,
+            mail: Mail::default(),
+            writer,
+            feed: Arc::default(),
+        })
     }
 
     /// Stores all of a batch or nothing. Answers when it is durable, however long the disk takes.
@@ -56,8 +72,8 @@ impl Store {
     pub async fn commit(&self, batch: Batch) -> Result<Committed, Error> {
         let batch = self.encode(batch)?;
         let room = self.writer.room(batch.bytes()).await;
-        let done = self.writer.submit(room, move |connection| append::batch(connection, batch));
-        done.await.unwrap_or(Err(Error::Stopped))
+        let done = self.submit(room, batch).await;
+        done.unwrap_or(Err(Error::Stopped)).map(Wrote::committed)
     }
 
     /// As [`commit`](Self::commit), waiting on this thread. Not for use in async code.
@@ -66,8 +82,8 @@ impl Store {
     /// As for [`commit`](Self::commit).
     pub fn commit_blocking(&self, batch: Batch) -> Result<Committed, Error> {
         let batch = self.encode(batch)?;
-        let done = self.writer.submit(None, move |connection| append::batch(connection, batch));
-        done.blocking_recv().unwrap_or(Err(Error::Stopped))
+        let done = self.submit(None, batch).blocking_recv();
+        done.unwrap_or(Err(Error::Stopped)).map(Wrote::committed)
     }
 
     /// Stores a batch some time soon, together with others. Waits only while too many wait
@@ -76,7 +92,59 @@ impl Store {
         let batch = self.encode(batch);
         let bytes = batch.as_ref().map_or(0, append::Encoded::bytes);
         let room = self.writer.room(bytes).await;
-        self.writer.submit_later(room, move |connection| append::batch(connection, batch?));
+        let (feed, unseen) = (self.feed.clone(), self.writer.unseen());
+        self.writer.hand_over(
+            room,
+            move |writing| write(batch?)(writing),
+            move |done| match done {
+                Ok(wrote) => drop(tell(&feed, bytes, wrote)),
+                Err(error) => unseen(error),
+            },
+        );
+    }
+
+    /// Hands over a batch; the receiver hears of it once it is durable, after whoever follows.
+    fn submit(
+        &self,
+        room: Option<OwnedSemaphorePermit>,
+        batch: append::Encoded,
+    ) -> oneshot::Receiver<Result<Wrote, Error>> {
+        let (sender, receiver) = oneshot::channel();
+        let (feed, bytes) = (self.feed.clone(), batch.bytes());
+        self.writer.hand_over(room, write(batch), move |done| {
+            // Whoever asked may have gone away; what is written stays written.
+            let _ = sender.send(done.map(|wrote| tell(&feed, bytes, wrote)));
+        });
+        receiver
+    }
+
+    /// Follows what is committed from now on, by this process, of all tenants. Whoever follows slowly, or
+    /// not at all, keeps nobody from committing.
+    #[must_use]
+    pub fn follow(&self) -> Follower {
+        self.feed.follow()
+    }
+
+    /// The place of the last commit, by whichever process; 0 when there is none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn position(&self) -> Result<u64, Error> {
+        self.view(committed::position)
+    }
+
+    /// What was committed behind a place, by whichever process, in order: of all tenants or of one. At
+    /// most `limit` rows of the table are looked at, whosever they are. What is damaged is named and left out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn committed(
+        &self,
+        after: u64,
+        tenant: Option<&TenantId>,
+        limit: u32,
+    ) -> Result<CommitPage, Error> {
+        self.view(|view| committed::read((view, &self.dictionary), after, tenant, limit))
     }
 
     /// Waits until everything handed over before is durable.
@@ -119,10 +187,21 @@ impl Store {
     ) -> Result<InboxId, Error> {
         let (tenant, session) = (tenant.clone(), session.clone());
         let key = key.map(str::to_owned);
-        self.write(move |connection| {
+        let put = self.write(move |connection| {
             inbox::put(connection, &tenant, &session, at, &command, key.as_deref())
-        })
-        .await
+        });
+        let id = put.await;
+        self.mail.came();
+        id
+    }
+
+    /// Whether commands may wait for a session: as [`inbox`](Self::inbox), but what another process put there in
+    /// the last 10 ms may be missed, and it costs next to nothing, so that it can be asked often.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn has_mail(&self, tenant: &TenantId, session: &SessionId) -> Result<bool, Error> {
+        self.mail.waits(tenant, session, || self.view(mail::sessions))
     }
 
     /// The commands that wait for a session, oldest first. One is done by naming it in a
@@ -147,12 +226,17 @@ impl Store {
         from_seq: u64,
         limit: u32,
     ) -> Result<Vec<Event>, Error> {
-        let events = self.view(|view| journal::read(view, tenant, stream, from_seq, limit));
+        let events = self
+            .view(|view| journal::read((view, &self.dictionary), tenant, stream, from_seq, limit));
         if let Err(Error::Corrupt { stream, seq, what }) = &events {
             let (tenant, stream, seq, what) = (tenant.clone(), stream.clone(), *seq, what.clone());
             let found = Quarantined { tenant, stream, seq, what };
             // Ahead of every claim and commit that this process asks for from now on.
-            self.writer.submit_later(None, move |connection| quarantine::put(connection, &found));
+            self.writer.submit_later(None, move |writing| {
+                // What is remembered of the list does not say that it is damaged.
+                writing.forget();
+                quarantine::put(writing, &found)
+            });
         }
         events
     }
@@ -188,6 +272,27 @@ impl Store {
         self.writer.written()
     }
 
+    /// Why nothing is kept at present, as the last transaction told it; `None` while all is well. Costs
+    /// next to nothing.
+    #[must_use]
+    pub fn failing(&self) -> Option<Failing> {
+        self.writer.health().failing()
+    }
+
+    /// Tries whether something can be written, without changing anything: how it is known again that a
+    /// full disk has space.
+    ///
+    /// # Errors
+    /// When nothing can.
+    pub async fn probe(&self) -> Result<(), Error> {
+        // A page of the file is written anew, as it is.
+        let number = open::STORE_FORMAT;
+        self.write(move |connection| Ok(connection.pragma_update(None, "user_version", number)?))
+            .await?;
+        self.writer.health().wrote();
+        Ok(())
+    }
+
     /// A tenant's sessions, or one user's of it; the one used last comes first.
     ///
     /// # Errors
@@ -198,7 +303,31 @@ impl Store {
         user: Option<&UserId>,
         limit: u32,
     ) -> Result<Vec<SessionSummary>, Error> {
-        self.view(|view| session::list(view, tenant, user, limit))
+        self.sessions_after(tenant, user, None, limit)
+    }
+
+    /// The same behind the session that `after` names with the time at which it was used last. One that
+    /// was used since then comes before it, and is left out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn sessions_after(
+        &self,
+        tenant: &TenantId,
+        user: Option<&UserId>,
+        after: Option<(Timestamp, &SessionId)>,
+        limit: u32,
+    ) -> Result<Vec<SessionSummary>, Error> {
+        self.view(|view| session::list(view, tenant, user, after, limit))
+    }
+
+    /// Waits until everything handed over before is durable, and leaves what became of it to be told by
+    /// [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// When nothing can be written.
+    pub async fn flush_point(&self) -> Result<(), Error> {
+        self.write(|_| Ok(())).await
     }
 
     /// One session of a tenant.
@@ -281,6 +410,51 @@ impl Store {
         self.view(|view| session::resolve(view, tenant, user, prefix))
     }
 
+    /// The API keys of a tenant.
+    ///
+    /// # Errors
+    /// When the database fails, or one of them is damaged.
+    pub fn keys(&self, tenant: &TenantId) -> Result<Vec<StoredKey>, Error> {
+        self.view(|view| key::list(view, Some(tenant))?.into_iter().collect())
+    }
+
+    /// The API keys of all tenants. One that is damaged is left out: it opens nothing, and does not keep
+    /// the others from it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn all_keys(&self) -> Result<Vec<StoredKey>, Error> {
+        let keys = self.view(|view| key::list(view, None))?;
+        Ok(keys.into_iter().filter_map(Result::ok).collect())
+    }
+
+    /// Claims a request that is not to be carried out twice.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub async fn claim_request(&self, claim: Claim) -> Result<Claimed, Error> {
+        self.write(move |connection| request::claim(connection, &claim)).await
+    }
+
+    /// Keeps how a request that was claimed was answered; `None`: nothing came of it, and it may be
+    /// made again.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub async fn answer_request(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        key: &str,
+        answer: Option<RequestAnswer>,
+    ) -> Result<(), Error> {
+        let (tenant, user, key) = (tenant.clone(), user.clone(), key.to_owned());
+        self.write(move |connection| {
+            request::answer(connection, (tenant.as_str(), user.as_str(), &key), answer)
+        })
+        .await
+    }
+
     /// A tenant's bytes under their digest.
     ///
     /// # Errors
@@ -349,7 +523,7 @@ impl Store {
         let again = self.dictionary.again(&encoded.unknown());
         if !again.is_empty() {
             let dictionary = self.dictionary.clone();
-            let learn = move |connection: &Connection| dictionary::learn(connection, again);
+            let learn = move |writing: &Writing| dictionary::learn(writing, again);
             self.writer.hand_over(None, learn, move |numbers| {
                 // Without numbers, rows are longer, and whoever commits hears of the failure.
                 if let Ok(numbers) = numbers {
@@ -362,7 +536,7 @@ impl Store {
 
     async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(&Writing) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let room = self.writer.room(0).await;
         self.writer.submit(room, work).await.unwrap_or(Err(Error::Stopped))
@@ -377,5 +551,42 @@ impl Store {
 
     fn reader(&self) -> MutexGuard<'_, Connection> {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A batch that is written.
+enum Wrote {
+    /// Told to whoever follows.
+    Told(Committed),
+    /// Not told to anybody.
+    Untold(Box<append::Encoded>, append::Given),
+}
+
+impl Wrote {
+    fn committed(self) -> Committed {
+        match self {
+            Self::Told(committed) => committed,
+            Self::Untold(batch, given) => batch.committed(given).0,
+        }
+    }
+}
+
+/// The writing of a batch.
+fn write(batch: append::Encoded) -> impl FnOnce(&Writing) -> Result<Wrote, Error> {
+    move |writing| {
+        let given = append::batch(writing, &batch)?;
+        Ok(Wrote::Untold(Box::new(batch), given))
+    }
+}
+
+/// Tells a batch of so many bytes to whoever follows, if anybody does.
+fn tell(feed: &Feed, bytes: usize, wrote: Wrote) -> Wrote {
+    match wrote {
+        Wrote::Untold(batch, given) if feed.is_followed() => {
+            let (committed, position) = batch.committed(given);
+            feed.tell(position, &committed.events, bytes);
+            Wrote::Told(committed)
+        }
+        wrote => wrote,
     }
 }

@@ -11,10 +11,10 @@ use std::{
     thread,
 };
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::ErrorCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::{Error, open};
+use crate::{Error, health::Health, open, writing::Writing};
 
 /// How many jobs share a transaction: enough that the wait for the disk no longer counts, few
 /// enough that the first is not kept waiting for the last.
@@ -47,12 +47,13 @@ struct Counts {
     transactions: AtomicU64,
     rows: AtomicU64,
     waiting: AtomicU64,
+    health: Health,
 }
 
 /// A part of a transaction.
 trait Job: Send {
     /// Does it; says why not.
-    fn run(&mut self, connection: &Connection) -> Result<(), Error>;
+    fn run(&mut self, writing: &Writing) -> Result<(), Error>;
 
     /// Tells whoever asked, once it is certain what became of the transaction.
     fn settle(self: Box<Self>, transaction: Result<(), Error>);
@@ -68,13 +69,13 @@ struct Task<W, T, F> {
 
 impl<W, T, F> Job for Task<W, T, F>
 where
-    W: FnOnce(&Connection) -> Result<T, Error> + Send,
+    W: FnOnce(&Writing) -> Result<T, Error> + Send,
     T: Send,
     F: FnOnce(Result<T, Error>) + Send,
 {
-    fn run(&mut self, connection: &Connection) -> Result<(), Error> {
+    fn run(&mut self, writing: &Writing) -> Result<(), Error> {
         let Some(work) = self.work.take() else { return Ok(()) };
-        let done = work(connection);
+        let done = work(writing);
         let result = done.as_ref().map(|_| ()).map_err(Clone::clone);
         self.done = Some(done);
         result
@@ -117,10 +118,15 @@ impl Writer {
     }
 
     pub(crate) fn written(&self) -> Written {
-        let Counts { transactions, rows, waiting } = &*self.counts;
+        let Counts { transactions, rows, waiting, .. } = &*self.counts;
         let [transactions, rows, waiting] =
             [transactions, rows, waiting].map(|count| count.load(Ordering::Relaxed));
         Written { transactions, rows, waiting }
+    }
+
+    /// Whether the last transaction was kept.
+    pub(crate) fn health(&self) -> &Health {
+        &self.counts.health
     }
 
     /// Room for one more job of so many bytes, when there is some. One that is larger than all the room
@@ -135,7 +141,7 @@ impl Writer {
     pub(crate) fn submit<T: Send + 'static>(
         &self,
         room: Option<OwnedSemaphorePermit>,
-        work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(&Writing) -> Result<T, Error> + Send + 'static,
     ) -> oneshot::Receiver<Result<T, Error>> {
         let (sender, receiver) = oneshot::channel();
         self.hand_over(room, work, move |result| {
@@ -149,15 +155,23 @@ impl Writer {
     pub(crate) fn submit_later<T: Send + 'static>(
         &self,
         room: Option<OwnedSemaphorePermit>,
-        work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(&Writing) -> Result<T, Error> + Send + 'static,
     ) {
-        let unseen = self.unseen.clone();
+        let unseen = self.unseen();
         self.hand_over(room, work, move |result| {
             if let Err(error) = result {
-                let mut unseen = unseen.lock().unwrap_or_else(PoisonError::into_inner);
-                unseen.get_or_insert(error);
+                unseen(error);
             }
         });
+    }
+
+    /// Keeps the failure of a job that nobody waited for.
+    pub(crate) fn unseen(&self) -> impl FnOnce(Error) + Send + 'static {
+        let unseen = self.unseen.clone();
+        move |error| {
+            let mut unseen = unseen.lock().unwrap_or_else(PoisonError::into_inner);
+            unseen.get_or_insert(error);
+        }
     }
 
     /// The first failure since this was asked last.
@@ -169,7 +183,7 @@ impl Writer {
     pub(crate) fn hand_over<T: Send + 'static>(
         &self,
         room: Option<OwnedSemaphorePermit>,
-        work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(&Writing) -> Result<T, Error> + Send + 'static,
         tell: impl FnOnce(Result<T, Error>) + Send + 'static,
     ) {
         if let Some(jobs) = &self.jobs {
@@ -191,7 +205,7 @@ impl Drop for Writer {
 
 fn write_all(path: &Path, jobs: &mpsc::Receiver<Box<dyn Job>>, counts: &Counts) {
     // Opened with the first job: a process that only reads does not pay for it.
-    let mut connection = None;
+    let mut writing = None;
     let mut stopped = false;
     while let Ok(first) = jobs.recv() {
         let mut group = vec![first];
@@ -199,13 +213,13 @@ fn write_all(path: &Path, jobs: &mpsc::Receiver<Box<dyn Job>>, counts: &Counts) 
         let result = if stopped {
             Err(Error::Stopped)
         } else {
-            ensure(&mut connection, path)
-                .and_then(|connection| write(connection, &mut group, counts))
+            ensure(&mut writing, path).and_then(|writing| write(writing, &mut group, counts))
         };
         if let Err(error) = &result {
             stopped = stopped || is_uncertain(error);
+            counts.health.failed(error, stopped);
             // What a failed transaction has left open goes with its connection.
-            connection = None;
+            writing = None;
         }
         let settled = group.len() as u64;
         // Told ahead of the jobs, so that whoever hears of one does not count it any more.
@@ -214,37 +228,50 @@ fn write_all(path: &Path, jobs: &mpsc::Receiver<Box<dyn Job>>, counts: &Counts) 
     }
 }
 
-fn ensure<'c>(
-    connection: &'c mut Option<Connection>,
-    path: &Path,
-) -> Result<&'c Connection, Error> {
-    if connection.is_none() {
-        *connection = Some(open::connect(path)?);
+fn ensure<'c>(writing: &'c mut Option<Writing>, path: &Path) -> Result<&'c Writing, Error> {
+    if writing.is_none() {
+        *writing = Some(Writing::new(open::connect(path)?));
     }
-    connection.as_ref().ok_or(Error::Stopped)
+    writing.as_ref().ok_or(Error::Stopped)
 }
 
 /// One transaction of several jobs. An error is the whole group's.
-fn write(
-    connection: &Connection,
-    group: &mut [Box<dyn Job>],
-    counts: &Counts,
-) -> Result<(), Error> {
-    let before = connection.total_changes();
-    let say = |sql| connection.prepare_cached(sql)?.execute([]).map(|_| ());
+fn write(writing: &Writing, group: &mut [Box<dyn Job>], counts: &Counts) -> Result<(), Error> {
+    let before = writing.total_changes();
+    let say = |sql| writing.prepare_cached(sql)?.execute([]).map(|_| ());
     say("BEGIN IMMEDIATE")?;
-    for job in group {
-        say("SAVEPOINT job")?;
-        match job.run(connection) {
+    writing.look()?;
+    if let [job] = group {
+        // Alone it needs no place to go back to but the beginning.
+        match job.run(writing) {
             Ok(()) => {}
-            Err(error) if error.is_of_batch() => say("ROLLBACK TO job")?,
+            Err(error) if error.is_of_batch() => {
+                writing.forget();
+                return Ok(say("ROLLBACK")?);
+            }
             Err(error) => return Err(error),
         }
-        say("RELEASE job")?;
+    } else {
+        for job in group {
+            say("SAVEPOINT job")?;
+            match job.run(writing) {
+                Ok(()) => {}
+                Err(error) if error.is_of_batch() => {
+                    writing.forget();
+                    say("ROLLBACK TO job")?;
+                }
+                Err(error) => return Err(error),
+            }
+            say("RELEASE job")?;
+        }
     }
     say("COMMIT")?;
     counts.transactions.fetch_add(1, Ordering::Relaxed);
-    counts.rows.fetch_add(connection.total_changes() - before, Ordering::Relaxed);
+    let changed = writing.total_changes() - before;
+    counts.rows.fetch_add(changed, Ordering::Relaxed);
+    if changed > 0 {
+        counts.health.wrote();
+    }
     Ok(())
 }
 

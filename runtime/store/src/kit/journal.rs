@@ -29,7 +29,7 @@ pub(super) async fn events_are_read_as_they_were_written(store: &impl Subject) {
     let more = store.commit(batch(append(&tenant, &session, vec![said("more")]))).await.unwrap();
     assert_eq!(seqs(&more.events), [6]);
 
-    let all: Vec<Event> = committed.events.into_iter().chain(more.events).collect();
+    let all: Vec<Event> = committed.events.iter().chain(&*more.events).cloned().collect();
     assert_eq!(store.read(&tenant, &stream, 1, u32::MAX).unwrap(), all);
     for (from, limit, expected) in [
         (0, 2, vec![1, 2]),
@@ -163,7 +163,7 @@ pub(super) async fn what_is_acknowledged_is_there_when_opened_again<H: Harness>(
         let memory = vec![write(&bucket("local", "ann"), "n", MemoryChange::Increment(1))];
         let appends = vec![append(&tenant, &session, vec![created(), said(&text)])];
         let batch = Batch { appends, memory, ..Batch::default() };
-        all.extend(store.commit(batch).await.unwrap().events);
+        all.extend(store.commit(batch).await.unwrap().events.iter().cloned());
         store.inbox_put(&tenant, &session, Timestamp(1), "{}".into(), None).await.unwrap();
         store = harness.reopen(store);
         assert_eq!(store.read(&tenant, &stream, 1, u32::MAX).unwrap(), all);

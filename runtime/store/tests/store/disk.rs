@@ -14,7 +14,7 @@ use std::{
 
 use ringfence_event::{Stream, TenantId};
 use ringfence_store::{
-    Batch, Error, MemoryChange, MemoryWrite, Store,
+    Batch, Error, FailingKind, MemoryChange, MemoryWrite, Store,
     kit::{append, batch, bucket, id, said},
 };
 use tokio::task::JoinSet;
@@ -74,11 +74,26 @@ fn writes_on_a_disk_that_is_full_for_a_while() {
             for _ in 0..=round % 3 {
                 assert!(write_one(&store, round).is_err(), "round {round} does not fit");
             }
+            assert_eq!(store.failing().unwrap().kind, FailingKind::Full);
+            probe(&store).unwrap_err();
             fs::remove_file(&full).unwrap();
+            assert!(store.failing().is_some(), "nobody has tried");
+            if round % 2 == 0 {
+                // Without anybody's work.
+                probe(&store).unwrap();
+                assert_eq!(store.failing(), None);
+            }
         }
         write_one(&store, round).unwrap();
+        assert_eq!(store.failing(), None);
         say("acknowledged");
     }
+}
+
+/// Whether something can be written, as nobody's work.
+fn probe(store: &Store) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(store.probe())
 }
 
 /// While it is there the disk stalls; a test that fails does not leave it stalled.

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, thread};
 
 use ringfence_event::{Stream, TenantId};
-use ringfence_store::{Error, STORE_FORMAT, Store};
+use ringfence_store::{Append, Batch, Conflict, Error, Fence, STORE_FORMAT, Store};
 
 use ringfence_store::kit::{append, batch, created, id, said, seqs};
 
@@ -35,6 +35,46 @@ fn what_was_written_is_there_when_opened_again() {
         let events = store.read(&TenantId::local(), &Stream::Session(id(1)), 1, 10).unwrap();
         assert_eq!(seqs(&events), (1..=n).collect::<Vec<u64>>());
     }
+}
+
+/// A store remembers what it wrote last, but not longer than it is so.
+#[tokio::test]
+async fn what_another_process_wrote_and_what_failed_is_not_remembered() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("ringfence.db");
+    let local = TenantId::local();
+    let (one, other) = (Store::open(&path).unwrap(), Store::open(&path).unwrap());
+    let add = async |store: &Store, fence: Option<Fence>, seqs: &[u64]| {
+        let of = |(n, seq): (u8, &u64)| Append {
+            fence: fence.filter(|_| n == 1),
+            expected_seq: Some(*seq),
+            ..append(&local, &id(n), vec![if *seq == 0 { created() } else { said("x") }])
+        };
+        let appends = (1..).zip(seqs).map(of).collect();
+        store.commit(Batch { appends, ..Batch::default() }).await
+    };
+    let session = Stream::Session(id(1));
+    let mut seq = 0;
+    for (mine, theirs) in [(&one, &other), (&other, &one), (&one, &other)] {
+        let fence = Some(mine.claim(&local, &id(1), "mine").await.unwrap());
+        for _ in 0..2 {
+            add(mine, fence, &[seq]).await.unwrap();
+            seq += 1;
+        }
+        // Half of a batch is nothing, and what is remembered is what was before it.
+        add(mine, fence, &[seq, 9]).await.unwrap_err();
+        add(mine, fence, &[seq]).await.unwrap();
+        seq += 1;
+        let newer = Some(theirs.claim(&local, &id(1), "theirs").await.unwrap());
+        let stale = add(mine, fence, &[seq]).await.unwrap_err();
+        assert!(matches!(stale, Error::Conflict(Conflict::StaleFence { .. })), "{stale}");
+        add(theirs, newer, &[seq]).await.unwrap();
+        seq += 1;
+        let told = |store: &Store| format!("{:?}", store.session(&local, &id(1)).unwrap());
+        assert_eq!(told(mine), told(theirs));
+    }
+    let events = one.read(&local, &session, 1, 100).unwrap();
+    assert_eq!(seqs(&events), (1..=seq).collect::<Vec<_>>());
 }
 
 #[test]

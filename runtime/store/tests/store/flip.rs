@@ -4,10 +4,12 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use ringfence_event::{
-    Body, Digest, Limit, RunId, SessionId, Stream, TenantId, Timestamp, UserId, Wait,
+    Body, Digest, Key, KeyId, KeyScope, Limit, RunId, SessionId, Stream, TenantId, Timestamp,
+    UserId, Wait,
 };
 use ringfence_store::{
-    Batch, BlobWrite, BudgetChange, Error, MemoryChange, MemoryWrite, Store, Wake,
+    Batch, BlobWrite, BudgetChange, Error, KeyChange, MemoryChange, MemoryWrite, Store, StoredKey,
+    Wake,
 };
 
 use crate::sample::step;
@@ -78,6 +80,24 @@ async fn put(store: &Store) {
         }
     }
     store.claim(&tenant("a"), &id(1), "one").await.unwrap();
+    for n in 0..6 {
+        let key = StoredKey {
+            key: Key {
+                id: KeyId::from_random([n; 16]),
+                tenant: tenant(if n % 3 == 0 { "b" } else { "a" }),
+                user: None,
+                scopes: vec![KeyScope::Run],
+                name: Some(format!("key {n}")),
+                created: Timestamp(n.into()),
+                expires: None,
+                revoked: None,
+                replaces: None,
+            },
+            secret: Digest::of(&[n]),
+        };
+        let keys = vec![KeyChange::Create(Box::new(key))];
+        store.commit(Batch { keys, ..Batch::default() }).await.unwrap();
+    }
 }
 
 /// What a question is answered with: as a text, or why not.
@@ -127,6 +147,7 @@ fn ask(store: &Store) -> Answers {
                 tell(format!("{} {key}", each("size")), text(store.memory_size(&bucket, key)));
             }
         }
+        tell(format!("keys {of}"), text(store.keys(of)));
         tell(format!("sessions {of}"), text(store.sessions(of, None, 4)));
         for limit in [Limit::Tokens, Limit::Fuel, Limit::Calls] {
             let state = store.budget(of, limit, Timestamp(5));
@@ -237,7 +258,7 @@ async fn goes_on(store: &Store, at: usize) {
             let stream = Stream::Session(session);
             let last = added.events[0].seq;
             let found = store.read(&of, &stream, last, 1).unwrap();
-            assert_eq!(found, added.events, "byte {at}: what was acknowledged");
+            assert_eq!(found[..], added.events[..], "byte {at}: what was acknowledged");
         }
     }
 }

@@ -5,11 +5,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod committed;
 mod crash;
 mod disk;
 mod fault;
 mod file;
 mod flip;
+mod key;
 mod kits;
 mod plain;
 mod power;

@@ -205,3 +205,23 @@ async fn d11_a_store_of_the_third_format_goes_on() {
     drop(store);
     Store::open(&path).unwrap();
 }
+
+/// There are API keys and answered requests from then on; what was there is there.
+#[tokio::test]
+async fn d11_a_store_of_the_fourth_format_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("ringfence.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("format_4.sql")).unwrap();
+    old.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop(old);
+    assert_eq!(fs::read(&path).unwrap()[63], 4);
+    let local = TenantId::local();
+    let store = Store::open(&path).unwrap();
+    assert_eq!(fs::read(&path).unwrap()[63], STORE_FORMAT as u8);
+    store.commit(batch(append(&local, &id(1), vec![created(), said("x")]))).await.unwrap();
+    assert_eq!(store.keys(&local).unwrap(), []);
+    drop(store);
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.read(&local, &Stream::Session(id(1)), 1, 9).unwrap().len(), 2);
+}

@@ -224,8 +224,10 @@ pub(super) fn key(bucket: &BucketId, key: &str) -> Key {
 
 impl State {
     pub(super) fn apply(&mut self, batch: Batch, fault: Fault) -> Result<Committed, Error> {
-        let Batch { appends, memory, memory_limits, blobs, inbox_done, budgets, wake } = batch;
-        let mut done = Committed { events: vec![], counters: vec![], budgets: vec![] };
+        let Batch { appends, memory, memory_limits, blobs, inbox_done, budgets, wake, keys: _ } =
+            batch;
+        let mut done = Committed { events: [].into(), counters: vec![], budgets: vec![] };
+        let mut events = vec![];
         let buckets: Vec<_> =
             memory.iter().map(|write| (write.bucket.clone(), self.used(&write.bucket))).collect();
         for write in memory {
@@ -247,7 +249,7 @@ impl State {
             }
         }
         for append in appends {
-            done.events.extend(self.append(append, fault)?);
+            events.extend(self.append(append, fault)?);
         }
         if let Some(limits) = memory_limits
             && fault != Fault::Overfills
@@ -283,6 +285,7 @@ impl State {
                 None => drop(self.wakes.remove(&place)),
             }
         }
+        done.events = events.into();
         Ok(done)
     }
 }
