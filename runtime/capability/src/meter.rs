@@ -24,6 +24,9 @@ pub struct Meter {
     fuel_left: AtomicU64,
     /// Host work that the engine's counter does not show yet.
     unsettled: AtomicU64,
+    /// The crossings into the host that have not ended, a bit each, the innermost last: 1 for a function
+    /// that the guest called.
+    crossings: AtomicU64,
     host_work: AtomicU64,
     host_calls: AtomicU64,
     bytes_read: AtomicU64,
@@ -45,6 +48,7 @@ impl Meter {
             fuel_left: AtomicU64::new(limits.fuel),
             limits,
             unsettled: AtomicU64::default(),
+            crossings: AtomicU64::default(),
             host_work: AtomicU64::default(),
             host_calls: AtomicU64::default(),
             bytes_read: AtomicU64::default(),
@@ -70,25 +74,37 @@ impl Meter {
         self.fuel_left.store(fuel_left, Relaxed);
     }
 
-    /// A host function begins, and the engine has `fuel_left`. The call itself is charged, and seen
-    /// to be too much no later than when it ends: until then it may turn out to be none.
+    /// The guest crosses into the host, and the engine has `fuel_left`. That itself is charged, and seen to be
+    /// too much no later than when it ends: until then it may turn out to cost nothing.
     pub fn enter(&self, fuel_left: u64) -> Result<(), LimitReached> {
         self.go_on()?;
         self.look(fuel_left);
         count(&self.host_calls, 1);
         self.unsettled.fetch_add(cost::HOST_CALL, Relaxed);
+        self.crossings.store(self.crossings.load(Relaxed) << 1, Relaxed);
         Ok(())
     }
 
-    /// What began was no host function but the engine's own question to a guest that computes. How
-    /// often that comes depends on the time, so it must not cost anything.
+    /// What began is a function that the guest called: it looks at the engine's count again when that ends. Where
+    /// the engine itself crosses over, to grow a memory or to ask how late it is, it goes on with the count
+    /// that it has in a register, and what is taken out of the other one is lost.
+    pub fn is_called(&self) {
+        self.crossings.store(self.crossings.load(Relaxed) | 1, Relaxed);
+    }
+
+    /// What began was the engine's own question to a guest that computes. How often that comes depends on the
+    /// time, so it must not cost anything.
     pub fn interrupted(&self) {
         self.host_calls.store(self.host_calls.load(Relaxed).saturating_sub(1), Relaxed);
         self.unsettled.fetch_sub(cost::HOST_CALL, Relaxed);
     }
 
-    /// A host function ends, and the engine has `fuel_left`: what it is to have from now on.
-    pub fn leave(&self, fuel_left: u64) -> Result<u64, LimitReached> {
+    /// The host is left, and the engine has `fuel_left`: what it is to have from now on, if that is another
+    /// number. What cannot be taken out of it now is taken out when the next function that the guest calls
+    /// ends, and held against it until then.
+    pub fn leave(&self, fuel_left: u64) -> Result<Option<u64>, LimitReached> {
+        let crossings = self.crossings.load(Relaxed);
+        self.crossings.store(crossings >> 1, Relaxed);
         self.go_on()?;
         let unsettled = self.unsettled.load(Relaxed);
         let Some(left) = fuel_left.checked_sub(unsettled).filter(|left| *left > 0) else {
@@ -96,11 +112,14 @@ impl Meter {
             self.unsettled.store(fuel_left, Relaxed);
             return Err(self.stop(Limit::Fuel));
         };
+        if crossings & 1 == 0 {
+            return Ok(None);
+        }
         // Not all of it: a body that flows meanwhile may have added to it.
         self.unsettled.fetch_sub(unsettled, Relaxed);
         count(&self.host_work, unsettled);
         self.fuel_left.store(left, Relaxed);
-        Ok(left)
+        Ok(Some(left))
     }
 
     /// Charges host work before it is done. Refused if it does not fit into what is left; then
@@ -271,8 +290,9 @@ mod tests {
     fn host_work_comes_out_of_the_same_fuel() {
         let meter = meter(|limits| limits.fuel = 10_000);
         meter.enter(9_000).unwrap();
+        meter.is_called();
         meter.charge(2_000).unwrap();
-        assert_eq!(meter.leave(9_000), Ok(9_000 - cost::HOST_CALL - 2_000));
+        assert_eq!(meter.leave(9_000), Ok(Some(9_000 - cost::HOST_CALL - 2_000)));
         let usage = meter.usage(Some(6_000));
         assert_eq!((usage.fuel, usage.host_work), (1_000, 3_000));
         assert_eq!(usage.fuel_total(), 4_000);
@@ -334,9 +354,34 @@ mod tests {
         let meter = meter(|limits| limits.fuel = 10_000);
         meter.enter(10).unwrap();
         meter.interrupted();
-        assert_eq!(meter.leave(10), Ok(10));
+        assert_eq!(meter.leave(10), Ok(None));
         assert_eq!(meter.usage(Some(10)).host_calls, 0);
         assert_eq!(meter.usage(Some(10)).host_work, 0);
+    }
+
+    /// C1: the engine asks while the guest makes room for the answer of a function that it called.
+    #[test]
+    fn c1_what_is_not_taken_out_now_is_held_against_it_and_taken_out_later() {
+        let fresh = || meter(|limits| limits.fuel = 10_000);
+        let meter = fresh();
+        meter.enter(9_000).unwrap();
+        meter.is_called();
+        meter.charge(2_000).unwrap();
+        meter.enter(8_990).unwrap();
+        meter.interrupted();
+        assert_eq!(meter.leave(8_990), Ok(None));
+        assert_eq!(meter.charge(6_000), Err(LimitReached(Limit::Fuel)), "it is held against it");
+        let meter = fresh();
+        meter.enter(9_000).unwrap();
+        meter.is_called();
+        meter.charge(2_000).unwrap();
+        meter.enter(8_990).unwrap();
+        assert_eq!(meter.leave(8_990), Ok(None), "a memory that grows is charged, and not settled");
+        assert_eq!(meter.leave(8_980), Ok(Some(8_980 - 2 * cost::HOST_CALL - 2_000)));
+        let usage = meter.usage(Some(4_980));
+        assert_eq!((usage.fuel, usage.host_work), (1_020, 4_000));
+        meter.enter(1_000).unwrap();
+        assert_eq!(meter.leave(1_000), Err(LimitReached(Limit::Fuel)), "growing is not free");
     }
 
     #[test]

@@ -111,6 +111,16 @@ impl Host {
         self.roots.register(claim)
     }
 
+    /// From now on these are the folders that tenants have, and no others: all of them or, when one is none
+    /// that its tenant may have, nothing is changed. What calls have open stays open to them. One that
+    /// cannot be opened now may be there when it is called for.
+    ///
+    /// # Errors
+    /// The first claim that cannot be, by its place in the list, and why.
+    pub fn reclaim(&self, claims: &[Claim<'_>]) -> Result<(), (usize, RootError)> {
+        self.roots.reclaim(claims)
+    }
+
     /// What a tenant's folder holds, if that is counted: after the first call that has it as a root.
     #[must_use]
     pub fn held(&self, tenant: &TenantId, path: &Path) -> Option<Held> {

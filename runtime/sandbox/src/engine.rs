@@ -88,6 +88,12 @@ impl Engine {
         &self.0.pulse
     }
 
+    /// The bytes that all running calls together may come to hold.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.0.room.bytes()
+    }
+
     pub(crate) fn room(&self) -> &Room {
         &self.0.room
     }

@@ -51,6 +51,11 @@ impl Room {
         }
     }
 
+    /// All of it, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        u64::from(self.pieces) * PIECE
+    }
+
     /// Waits until there is room for a call that may hold so many bytes. In the order of asking: a
     /// large call is not overtaken for ever by small ones.
     pub(crate) async fn share(&self, bytes: u64) -> Result<Share<'_>, NoShare> {

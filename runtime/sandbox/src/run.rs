@@ -272,8 +272,9 @@ fn arm(
             }
             CallHook::ReturningFromHost => {
                 let left = store.get_fuel()?;
-                let left = store.data().meter.leave(left)?;
-                store.set_fuel(left)?;
+                if let Some(left) = store.data().meter.leave(left)? {
+                    store.set_fuel(left)?;
+                }
             }
             CallHook::CallingWasm | CallHook::ReturningFromWasm => {}
         }

@@ -88,6 +88,12 @@ impl State {
         self.table.iter_mut().count() as u64
     }
 
+    /// What a host function works on: asked for by each when it begins, and by nothing else.
+    pub(crate) fn of_host_function(&mut self) -> &mut Self {
+        self.meter.is_called();
+        self
+    }
+
     /// Hands a note to whoever listens, after it was counted.
     pub(crate) fn note(&self, note: Note) {
         self.sink.note(note);
@@ -96,6 +102,7 @@ impl State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.meter.is_called();
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
@@ -104,6 +111,7 @@ impl WasiHttpView for State {
     /// Asked for by each function of the interface, before it does anything. What does not fit is
     /// noted by the meter, and ends the call with that function.
     fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.meter.is_called();
         let _ = self.meter.charge(cost::HTTP_CALL);
         WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
     }

@@ -1,6 +1,8 @@
 //! Folders of the host that are given as roots, each looked at and opened once and held as a handle:
 //! what happens to its path afterwards changes nothing.
 
+mod reclaim;
+
 use std::{
     collections::HashMap,
     io,
