@@ -28,7 +28,7 @@ fn function(schema: &str) -> Function {
 }
 
 #[test]
-fn bad_definitions_are_refused() {
+fn i6_bad_definitions_are_refused() {
     let long = |bytes: usize| "x".repeat(bytes);
     let with = |change: fn(&mut RawDefinition)| {
         let mut one = definition("f", EMPTY);
@@ -224,7 +224,7 @@ fn arguments_are_checked() {
 /// A schema that applies itself to each level twice, and one value with many levels: the work must
 /// not double with each.
 #[test]
-fn recursion_into_a_value_is_bounded() {
+fn i6_recursion_into_a_value_is_bounded() {
     let schema = r##"{"type":"object","$defs":{"n":{"properties":{"x":{"allOf":[
         {"$ref":"#/$defs/n"},{"$ref":"#/$defs/n"},{"anyOf":[{"$ref":"#/$defs/n"},{"$ref":"#/$defs/n"}]}
     ]}},"additionalProperties":false}},"$ref":"#/$defs/n"}"##;
@@ -248,7 +248,7 @@ fn recursion_into_a_value_is_bounded() {
 }
 
 #[test]
-fn a_pattern_takes_linear_time() {
+fn i6_a_pattern_takes_linear_time() {
     let read = function(r#"{"type":"object","properties":{"a":{"pattern":"^(a+)+$"}}}"#);
     let text = format!(r#"{{"a":"{}!"}}"#, "a".repeat(100_000));
     assert!(read.check_arguments(&text).is_err());

@@ -41,6 +41,11 @@ impl Ledger {
         Self { tenant, owner, entries, reserved: BTreeMap::new(), settled }
     }
 
+    /// The budget is another one. What was reserved stays so.
+    pub(crate) fn set_budget(&mut self, budget: Option<&TenantBudget>) {
+        self.entries = budget.map(|budget| budget.entries.clone()).unwrap_or_default();
+    }
+
     /// Whether the tenant has a budget at all.
     pub(crate) fn is_open(&self) -> bool {
         !self.entries.is_empty()
@@ -176,7 +181,9 @@ pub(crate) struct Stopped {
 
 /// Whether a tenant has anything left to begin something new with.
 pub(crate) fn admit(inner: &Inner, caller: &Caller) -> Result<(), Error> {
-    let Some(budget) = inner.config.grants.tenant_budget(&caller.tenant) else { return Ok(()) };
+    inner.suspended.admit(caller)?;
+    let current = inner.current();
+    let Some(budget) = current.grants.tenant_budget(&caller.tenant) else { return Ok(()) };
     let ledger = Ledger::new(&caller.tenant, "", Some(budget), Totals::default());
     match ledger.spent(inner.store()?, inner.config.clock.now())? {
         None => Ok(()),

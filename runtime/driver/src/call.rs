@@ -7,7 +7,7 @@ use ringfence_catalog::{ToolFolder, model_name};
 use ringfence_event::{
     Asked, Body, CallId, CallLimits, CallResult, Denial, DenialCode, Digest, FileOwner,
     FunctionName, Hold, IdempotencyKey, Intent, Limit, ModelFailure, Money, Outcome, Remedy, Scope,
-    Stream, Timestamp, TokenUsage, ToolName, Usage,
+    Stream, TenantId, Timestamp, TokenUsage, ToolName, TraceContext, Usage,
 };
 use ringfence_model::ModelError;
 use ringfence_policy::{Approval as Approved, CallRequest, Decision, Held, Permit, ToolPolicy};
@@ -16,7 +16,8 @@ use ringfence_session::{Approval, Totals};
 use ringfence_store::{Append, Batch, BudgetChange, MemoryLimits, MemoryWrite, NewEvent};
 
 use crate::{
-    Agent, Caller, Error, Installed, Runtime,
+    Agent, Caller, Error, Installed, Refusal, Runtime,
+    admit::{Entry, Phase, Slot},
     buckets::{self, CallBuckets},
     budget::{self, Amounts, Ledger},
     entropy, redact, revoke,
@@ -43,14 +44,20 @@ pub struct DirectCall {
     pub function: Option<FunctionName>,
     /// The arguments, one JSON object.
     pub arguments: String,
-    /// The idempotency key; `None`: the call's id.
+    /// The idempotency key; `None`: the call's id, and no other call is the same.
     pub key: Option<IdempotencyKey>,
+    /// The trace that whoever calls is in; `None`: one of its own begins.
+    pub trace: Option<TraceContext>,
 }
 
 impl Runtime {
     /// Makes a direct call. It draws on nothing but its own limits; what happens is recorded in the
     /// tenant's stream. For `pure` and `read` functions the answer does not wait for the record;
     /// [`Runtime::flush`] does.
+    ///
+    /// Said again under the same key by the same user while it is under way, it is the same call: all who
+    /// said it learn how it ended, and whoever cancels it cancels it for all. It is ended when the last of
+    /// them goes away. Said again after its end it is made again, with the same key for its tool.
     ///
     /// # Errors
     /// When there is no such tool or function, or the host fails before the call begins.
@@ -61,9 +68,42 @@ impl Runtime {
         cancel: &Cancel,
         sink: Arc<dyn Sink>,
     ) -> Result<CallResult, Error> {
+        self.call_before(caller, call, None, cancel, sink).await
+    }
+
+    /// The same, for somebody who waits for it until `not_after`: if it has not begun by then, it does
+    /// not begin.
+    ///
+    /// # Errors
+    /// As for [`call`](Self::call), and [`Refusal::Late`](crate::Refusal::Late) when it has not begun.
+    pub async fn call_before(
+        &self,
+        caller: &Caller,
+        call: DirectCall,
+        not_after: Option<Timestamp>,
+        cancel: &Cancel,
+        sink: Arc<dyn Sink>,
+    ) -> Result<CallResult, Error> {
+        match call.key.clone() {
+            Some(key) => self.call_once(caller, key, call, not_after, cancel, sink).await,
+            None => self.call_now(caller, call, not_after, cancel, sink).await,
+        }
+    }
+
+    /// Makes a direct call, whatever others are under way.
+    pub(crate) async fn call_now(
+        &self,
+        caller: &Caller,
+        call: DirectCall,
+        not_after: Option<Timestamp>,
+        cancel: &Cancel,
+        sink: Arc<dyn Sink>,
+    ) -> Result<CallResult, Error> {
+        let entry = self.0.enter(&caller.tenant, not_after)?;
         let id = CallId::direct(entropy::id()?);
         let scratch = self.0.scratches.of_call(&caller.tenant, &id);
-        let result = self.call_as(id, &scratch, caller, call, cancel, sink).await;
+        let entered = Entered { entry, id, not_after };
+        let result = self.call_as(entered, &scratch, caller, call, cancel, sink).await;
         if scratch.is_open() {
             // The call is over and told as it was. What is left here is removed at the next start.
             let _ = tokio::task::spawn_blocking(move || scratch.remove()).await;
@@ -73,7 +113,7 @@ impl Runtime {
 
     async fn call_as(
         &self,
-        id: CallId,
+        entered: Entered,
         scratch: &Arc<Scratch>,
         caller: &Caller,
         call: DirectCall,
@@ -81,31 +121,45 @@ impl Runtime {
         sink: Arc<dyn Sink>,
     ) -> Result<CallResult, Error> {
         let inner = &*self.0;
-        register_flags(&inner.host, &inner.config, &caller.tenant)?;
-        let installed = self.find(&call.tool).await?;
+        let Entered { entry, id, not_after } = entered;
+        let current = inner.current();
+        register_flags(&inner.host, &current, &caller.tenant)?;
+        let installed = self.find_for(&entry, caller, &call.tool).await?;
         let function = pick(&installed, call.function.as_ref())?;
         let key = call.key.unwrap_or_else(|| IdempotencyKey(id.to_string()));
-        let mut record = Record::new(inner, caller);
+        let mut record = Record::new(inner, caller, call.trace)?;
         record.add(Body::CallProposed {
             call: id.clone(),
             function: model_name(&installed.manifest.name, &function.name),
             arguments: call.arguments.clone(),
         });
         let (store, now) = (inner.store()?, inner.config.clock.now());
-        let budget = inner.config.grants.tenant_budget(&caller.tenant);
+        let budget = current.grants.tenant_budget(&caller.tenant);
         let mut ledger = Ledger::new(&caller.tenant, id.as_str(), budget, Totals::default());
         budget::admit(inner, caller)?;
         let fuel = ledger.left(store, Limit::Fuel, now)?;
         let left = CallLimits { fuel, ..CallLimits::UNBOUNDED };
         let context = Context { limits: Some(&left), now, ..Context::default() };
-        let checked = decide(inner, caller, &installed, &function.name, &call.arguments, &context);
-        let permit = match checked {
-            Ok(permit) => permit,
-            Err(outcome) => {
-                let (body, result) = outcome.of(id);
-                record.add(body);
-                record.later().await?;
-                return Ok(result);
+        let (permit, slot) = loop {
+            let decided =
+                decide(inner, caller, &installed, &function.name, &call.arguments, &context);
+            let waited = match decided {
+                Ok(permit) => {
+                    let waited = turn(&entry, &permit, not_after, cancel).await?;
+                    waited.map(|slot| (permit, slot)).map_err(|end| ended_before(id.clone(), end))
+                }
+                Err(not_run) => Err(not_run.of(id.clone())),
+            };
+            match waited {
+                // Decided anew if the operator's file was read again while it waited.
+                Ok((permit, _))
+                    if inner.policy(&caller.tenant, &installed).version() != permit.version() => {}
+                Ok(turn) => break turn,
+                Err((body, result)) => {
+                    record.add(body);
+                    record.later().await?;
+                    return Ok(result);
+                }
             }
         };
         let amounts = Amounts::from([(Limit::Calls, 1), (Limit::Fuel, permit.limits().fuel)]);
@@ -134,6 +188,7 @@ impl Runtime {
             sink,
         )
         .await;
+        drop(slot);
         ledger.release(id.as_str());
         let totals =
             Totals { calls: 1, fuel: ended.result.usage.fuel_total(), ..Totals::default() };
@@ -172,27 +227,94 @@ impl Runtime {
         Ok(result)
     }
 
+    /// A tool that can be called. While it is on its way this work counts among what waits.
+    async fn find_for(
+        &self,
+        entry: &Entry,
+        caller: &Caller,
+        tool: &ToolRef,
+    ) -> Result<Arc<Installed>, Error> {
+        let loaded = match tool {
+            ToolRef::Local(_) => None,
+            ToolRef::Accepted(name) => self.0.tools.loaded(name),
+        };
+        if let Some(installed) = loaded {
+            return Ok(installed);
+        }
+        let _queued = entry.queue_to_load()?;
+        let mut ending = self.0.admit.ending();
+        tokio::select! {
+            biased;
+            _ = ending.beyond(Phase::Draining) => Err(Refusal::Draining.into()),
+            found = self.find(&caller.tenant, tool) => found,
+        }
+    }
+
     /// A tool that can be called.
-    pub(crate) async fn find(&self, tool: &ToolRef) -> Result<Arc<Installed>, Error> {
+    pub(crate) async fn find(
+        &self,
+        tenant: &TenantId,
+        tool: &ToolRef,
+    ) -> Result<Arc<Installed>, Error> {
         match tool {
             ToolRef::Local(path) => {
                 let folder = ToolFolder::load(path)?;
                 let manifest = match folder.manifest_text.is_empty() {
-                    true => self.0.config.grants.bare_manifest(folder.manifest.name.clone()),
+                    true => self.0.current().grants.bare_manifest(folder.manifest.name.clone()),
                     false => folder.manifest.clone(),
                 };
                 let source = path.display().to_string();
-                Ok(Arc::new(Installed::load(&self.0.engine, &folder, manifest, &source).await?))
+                let admit = (&*self.0.admit, &self.0.admit.tenant(tenant));
+                let installed =
+                    Installed::load(&self.0.engine, admit, folder, manifest, &source).await?;
+                Ok(Arc::new(installed))
             }
-            ToolRef::Accepted(name) => self.0.tool(name).await.map_err(|unusable| match unusable {
-                Unusable::NotInstalled => Error::input(format!(
-                    "there is no tool `{name}`: `ringfence tool add FOLDER` adds one"
-                )),
-                Unusable::Changed(difference) => Error::Changed(difference),
-                Unusable::Broken(error) => error,
-            }),
+            ToolRef::Accepted(name) => {
+                self.0.tool(tenant, name).await.map_err(|unusable| match unusable {
+                    Unusable::NotInstalled => Error::input(format!(
+                        "there is no tool `{name}`: `ringfence tool add FOLDER` adds one"
+                    )),
+                    Unusable::Changed(difference) => Error::Changed(difference),
+                    Unusable::Broken(error) => error,
+                })
+            }
         }
     }
+}
+
+/// A direct call that was taken.
+struct Entered {
+    entry: Entry,
+    id: CallId,
+    not_after: Option<Timestamp>,
+}
+
+/// The turn of a call that was decided. What it waits counts as its own time; how it ends if that is
+/// over, or somebody cancels, is told.
+async fn turn(
+    entry: &Entry,
+    permit: &Permit,
+    not_after: Option<Timestamp>,
+    cancel: &Cancel,
+) -> Result<Result<Slot, Outcome>, Error> {
+    let bytes = permit.limits().memory;
+    if let Some(slot) = entry.call_now(bytes) {
+        return Ok(Ok(slot));
+    }
+    Ok(tokio::select! {
+        biased;
+        () = cancel.requested() => Err(Outcome::Cancelled),
+        slot = entry.call(bytes, not_after) => Ok(slot?),
+        () = tokio::time::sleep(permit.limits().time()) => {
+            Err(Outcome::LimitReached { limit: Limit::Time })
+        }
+    })
+}
+
+/// A call that ended while it waited for its turn.
+fn ended_before(call: CallId, outcome: Outcome) -> (Body, CallResult) {
+    let result = CallResult { outcome, denials: vec![], usage: Usage::default() };
+    (Body::CallFinished { call, result: Box::new(result.clone()) }, result)
 }
 
 fn pick<'a>(
@@ -340,6 +462,11 @@ fn asked(tool: &ToolName, function: &FunctionName) -> Asked {
     }
 }
 
+/// The denial of a function that no line allows as things stand.
+pub(crate) fn refused(code: DenialCode, tool: &ToolName, function: &FunctionName) -> Denial {
+    Denial::new(code, asked(tool, function), vec![])
+}
+
 /// The denial of a function that nobody has.
 pub(crate) fn no_such_function(name: &str) -> Denial {
     let resolved = ringfence_catalog::resolve(name);
@@ -392,7 +519,7 @@ pub(crate) struct Over {
 #[expect(clippy::too_many_arguments, reason = "everything that makes a call, once")]
 pub(crate) async fn run_permitted(
     inner: &Inner,
-    installed: &Installed,
+    installed: &Arc<Installed>,
     permit: Permit,
     id: &CallId,
     intent: &Intent,
@@ -403,16 +530,29 @@ pub(crate) async fn run_permitted(
     cancel: &Cancel,
     sink: Arc<dyn Sink>,
 ) -> Over {
-    let policy = inner.policy(permit.tenant(), installed);
-    let over = |outcome, denials| {
+    let mut policy = inner.policy(permit.tenant(), installed);
+    let over = |policy: &ToolPolicy, outcome, denials| {
         let result = CallResult { outcome, denials, usage: Usage::default() };
         Over { result, policy: policy.clone(), writes: Default::default(), state: None }
     };
     let (tenant, user) = (permit.tenant().clone(), permit.user().clone());
-    let revoked = || revoke::denials(inner, installed, (&tenant, &user), &intent.function);
-    let Some(running) = inner.calls.begin(&tenant, permit.tool(), cancel) else {
-        return over(Outcome::Denied, revoked());
+    let revoked =
+        |is_taken| revoke::denials(inner, installed, (&tenant, &user), &intent.function, is_taken);
+    let by = revoke::Basis {
+        tenant: tenant.clone(),
+        installed: installed.clone(),
+        function: intent.function.clone(),
+        policy: policy.clone(),
     };
+    let Some(running) = inner.calls.begin(&tenant, permit.tool(), by, cancel) else {
+        return over(&policy, Outcome::Denied, revoked(false));
+    };
+    // Asked after it is known to run: whoever reads the operator's file again either finds it there, or
+    // has read it by now.
+    policy = inner.policy(&tenant, installed);
+    if policy.version() != permit.version() {
+        return over(&policy, Outcome::Denied, revoked(true));
+    }
     let cancel = running.cancel();
     let host = inner.host.with_scratch(scratch.clone());
     let opening = host.open_away(permit, intent.start, intent.seed, Arc::new(buckets.clone()));
@@ -429,8 +569,11 @@ pub(crate) async fn run_permitted(
     let opened = match opened {
         Ok(opened) => opened,
         Err(outcome) => {
-            let denials = if outcome == Outcome::Cancelled { revoked() } else { vec![] };
-            return over(outcome, denials);
+            let denials = match outcome {
+                Outcome::Cancelled => revoked(running.is_taken()),
+                _ => vec![],
+            };
+            return over(&policy, outcome, denials);
         }
     };
     let call = Call {
@@ -447,7 +590,7 @@ pub(crate) async fn run_permitted(
     redact::ended(&redactor, &mut ended);
     check_structured(installed, &intent.function, &mut ended.outcome);
     if ended.outcome == Outcome::Cancelled {
-        ended.denials.extend(revoked());
+        ended.denials.extend(revoked(running.is_taken()));
     }
     let result = CallResult { outcome: ended.outcome, denials: ended.denials, usage: ended.usage };
     Over { result, policy, writes: ended.writes, state: ended.state }
@@ -478,19 +621,24 @@ pub(crate) fn failed(message: String) -> Outcome {
 struct Record<'a> {
     inner: &'a Inner,
     caller: &'a Caller,
-    trace: Option<String>,
+    trace: TraceContext,
     events: Vec<NewEvent>,
     /// What the tenant's budgets are told with the last of them.
     budgets: Vec<BudgetChange>,
 }
 
 impl<'a> Record<'a> {
-    fn new(inner: &'a Inner, caller: &'a Caller) -> Self {
-        Self { inner, caller, trace: entropy::trace().ok(), events: vec![], budgets: vec![] }
+    fn new(
+        inner: &'a Inner,
+        caller: &'a Caller,
+        trace: Option<TraceContext>,
+    ) -> Result<Self, Error> {
+        let trace = trace.map_or_else(entropy::trace, Ok)?;
+        Ok(Self { inner, caller, trace, events: vec![], budgets: vec![] })
     }
 
     fn add(&mut self, body: Body) {
-        let trace = self.trace.clone();
+        let trace = Some(self.trace.to_string());
         self.events.push(NewEvent { at: self.inner.config.clock.now(), body, cause: None, trace });
     }
 

@@ -49,8 +49,8 @@ pub(crate) fn definition(inner: &Inner, agent: &Agent) -> Result<Definition, Err
         agent.definition.model.clone(),
     );
     Ok(Definition {
-        instructions: agent.instructions.clone(),
-        functions,
+        instructions: agent.instructions.as_str().into(),
+        functions: functions.into(),
         model: choice(inner, agent, Place::Model, &agent.definition.model)?,
         fallback,
         session_limits: agent.definition.session_limits,
@@ -76,7 +76,8 @@ fn choice(
     place: Place<'_>,
     name: &ModelName,
 ) -> Result<ModelChoice, Error> {
-    let Some(config) = inner.config.models.get(name) else {
+    let current = inner.current();
+    let Some(config) = current.models.get(name) else {
         let file = inner.config.file_name();
         let error = agent.definition.wrong(place, format!("there is no model `{name}`"));
         return Err(error.with_help(format!("[model.{name}] in {file} sets one up")).into());

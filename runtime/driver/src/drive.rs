@@ -3,18 +3,20 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
 use ringfence_capability::fs::Scratch;
 use ringfence_catalog::{model_name, resolve};
 use ringfence_event::{
-    Asked, CallId, CallLimits, CallResult, Denial, DenialCode, Digest, Event, FunctionName,
+    CallId, CallLimits, CallResult, DenialCode, Digest, Digester, Event, FunctionName,
     IdempotencyKey, Intent, Limit, ModelFailure, ModelFailureClass, ModelReply, ModelRequest,
-    Money, Note, Outcome, StepId, TokenUsage, ToolName, Usage, estimated_tokens,
+    Money, Note, Outcome, StepId, TokenUsage, ToolName, TraceContext, Usage, estimated_tokens,
 };
-use ringfence_model::NoDeltas;
 use ringfence_policy::Permit;
 use ringfence_sandbox::{Answer, Cancel, Sink};
 use ringfence_session::{Approval, Command, Definition, Effect, Ending, Refused, Run, Session};
@@ -26,15 +28,17 @@ use tokio::{
 
 use crate::{
     Agent, Caller, Error, Installed, RunEnded,
+    admit::{Phase, Slot},
     buckets::{self, CallBuckets},
     budget::{Amounts, Stopped},
-    call::{self, Context, NotRun, Over, no_such_function, run_permitted},
+    call::{self, Context, NotRun, Over, no_such_function, refused, run_permitted},
     inbox::InboxCommand,
     journal::Journal,
     plan,
     run::is_over,
     runtime::Inner,
     tool::Unusable,
+    turn::Turns,
 };
 
 /// How often the inbox is looked at and what is recorded is shown, while a run is under way: a
@@ -58,6 +62,15 @@ enum Done {
     Reply(StepId, Result<ModelReply, (ModelFailure, TokenUsage)>),
     Call(CallId, Box<Over>),
     Loaded(ToolName, Result<(), Unusable>),
+    Turn(CallId, Option<Slot>),
+}
+
+/// What became of a task that was begun.
+enum Begun {
+    /// It goes on in another thread.
+    Running(AbortHandle),
+    /// It is over; without a result if it took the host with it.
+    Over(Option<Done>),
 }
 
 type Decided = Result<(Arc<Installed>, Permit), NotRun>;
@@ -80,10 +93,15 @@ pub(crate) struct Driver<'a> {
     unusable: HashMap<ToolName, Unusable>,
     /// What was decided and has not started yet.
     permits: HashMap<CallId, (Arc<Installed>, Permit)>,
+    /// The calls that wait for their turn among all tenants' calls, or have it.
+    turns: Turns,
     notes: mpsc::UnboundedSender<(CallId, Note)>,
     heard: mpsc::UnboundedReceiver<(CallId, Note)>,
     scratch: Arc<Scratch>,
     recovered: bool,
+    /// Something that was begun was over at once.
+    goes_on: bool,
+    digester: Digester,
 }
 
 impl<'a> Driver<'a> {
@@ -96,6 +114,7 @@ impl<'a> Driver<'a> {
     ) -> Self {
         let (notes, heard) = mpsc::unbounded_channel();
         let scratch = inner.scratches.of_session(&caller.tenant, journal.session().id());
+        let turns = Turns::new(inner.admit.clone(), inner.admit.tenant(&caller.tenant));
         Self {
             inner,
             caller,
@@ -108,10 +127,13 @@ impl<'a> Driver<'a> {
             loading: HashSet::new(),
             unusable: HashMap::new(),
             permits: HashMap::new(),
+            turns,
             notes,
             heard,
             scratch,
             recovered: false,
+            goes_on: false,
+            digester: Digester::default(),
         }
     }
 
@@ -132,6 +154,11 @@ impl<'a> Driver<'a> {
         // Cancelled while nobody drove it: then nothing of it starts again.
         self.read_inbox()?;
         self.record(Command::Recover)
+    }
+
+    /// What is recorded from now on follows from a request in this trace.
+    pub(crate) fn follow_from(&mut self, trace: TraceContext) {
+        self.journal.follow_from(trace);
     }
 
     /// Keeps the agent's definition with the session.
@@ -161,43 +188,73 @@ impl<'a> Driver<'a> {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut cancelled = false;
+        // What was due stays so until it is begun: told once, it is not told again.
+        let mut woken = None;
+        let mut saved_before = self.journal.saves();
+        let mut ending = self.inner.admit.ending();
+        let mut phase = Phase::Open;
         while !self.is_done(&until) {
-            self.start(show).await?;
+            let goes_on = phase < Phase::Leaving && self.start(show).await?;
             self.warn()?;
-            if self.is_done(&until) {
+            if self.is_done(&until) || !goes_on && self.is_left(phase) {
                 break;
             }
             let wake = self.session().wake_at(&self.definition);
             let clock = self.inner.config.clock.clone();
             tokio::select! {
-                Some(done) = self.tasks.join_next_with_id() => self.finished(done, show).await?,
-                Some((call, note)) = self.heard.recv() => {
-                    self.late(Command::Noted { call, note })?;
-                }
+                // Whoever stops a run is heard first, however busy it is.
+                biased;
                 () = cancel.requested(), if !cancelled => {
                     cancelled = true;
                     self.cancel_all(&until)?;
                 }
-                () = async { clock.until(wake.unwrap_or_default()).await }, if wake.is_some() => {
+                now = ending.beyond(phase) => phase = now,
+                _ = beat.tick() => {
+                    self.journal.reload(self.inner.current());
+                    if self.journal.has_mail()? {
+                        self.read_inbox()?;
+                    }
+                    // What is under way longer than a beat is shown meanwhile; a step that is shorter is
+                    // stored once, with the request that follows.
+                    if saved_before == self.journal.saves() {
+                        self.journal.save(show).await?;
+                    }
+                    saved_before = self.journal.saves();
+                }
+                Some((call, note)) = self.heard.recv() => {
+                    self.late(Command::Noted { call, note })?;
+                }
+                Some(done) = self.tasks.join_next_with_id() => self.joined(done, show).await?,
+                () = async { clock.until(wake.unwrap_or_default()).await }, if wake.is_some() && wake != woken => {
+                    woken = wake;
                     self.late(Command::Wake)?;
                 }
-                _ = beat.tick() => {
-                    self.read_inbox()?;
-                    self.journal.save(show).await?;
-                }
-            }
-            // What was said before a call ended stands before its end.
-            while let Ok((call, note)) = self.heard.try_recv() {
-                self.late(Command::Noted { call, note })?;
+                () = std::future::ready(()), if goes_on => {}
             }
         }
         self.tasks.shutdown().await;
+        self.leave_turns(&[]);
         if self.session().run().is_some() {
             let wake = self.session().wake_at(&self.definition);
             self.journal.wake(wake);
         }
         self.journal.save(show).await?;
-        self.ended(&until)
+        match phase {
+            Phase::Draining | Phase::Leaving if !self.is_done(&until) => {
+                Err(Error::Left { session: self.session().id().clone() })
+            }
+            _ => self.ended(&until),
+        }
+    }
+
+    /// Whether the host stops, and nothing goes on here that is to be waited for: of a run that is left,
+    /// the calls that are being ended.
+    fn is_left(&self, phase: Phase) -> bool {
+        match phase {
+            Phase::Open => false,
+            Phase::Draining => self.tasks.is_empty(),
+            Phase::Leaving => self.running.is_empty(),
+        }
     }
 
     /// Whether there is nothing more to drive for.
@@ -247,34 +304,50 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Starts everything that should be under way and is not.
-    async fn start(&mut self, show: &mut (dyn FnMut(&Event) + Send)) -> Result<(), Error> {
+    /// Starts everything that should be under way and is not. Says whether more is to be started at
+    /// once: something that was begun is over already, and who waits to be heard comes before the next.
+    async fn start(&mut self, show: &mut (dyn FnMut(&Event) + Send)) -> Result<bool, Error> {
         loop {
             if let Some((step, task)) = &self.asking {
                 if self.session().is_asking(*step) {
                     // Nothing else is to be done while the model is asked.
-                    return Ok(());
+                    self.leave_turns(&[]);
+                    return Ok(false);
                 }
                 task.abort();
                 self.asking = None;
             }
             let mut changed = false;
-            for effect in self.session().pending(&self.definition, self.journal.now()) {
+            let effects = self.session().pending(&self.definition, self.journal.now());
+            self.leave_turns(&effects);
+            for effect in effects {
                 changed = match effect {
                     Effect::AskModel { step, request } => {
                         if self.is_spent(step, &request).await? {
                             true
                         } else {
-                            let (digest, parts) = (request.digest(), request.parts());
+                            let (digest, parts) = self.digester.of(&request);
                             self.record(Command::ModelRequested { step, request: digest, parts })?;
+                            let traceparent = self.journal.traceparent(step.run);
                             // Nothing is sent to a vendor before what it follows from is durable.
                             self.journal.save(show).await?;
+                            // What that commit told of budgets is said before the reply to it.
+                            self.warn()?;
                             let model = self.inner.model(&request.model)?;
-                            let task = self.tasks.spawn(async move {
-                                let reply = model.complete(&request, &NoDeltas).await;
+                            let (inner, tenant) = (self.inner.clone(), self.turns.tenant().clone());
+                            let heard = inner.deltas.of(self.caller, self.session().id(), step);
+                            let task = async move {
+                                let _slot = inner.admit.model(&tenant, &request.model).await;
+                                let traceparent = Some(traceparent.as_str());
+                                let reply =
+                                    model.complete_within(&request, &heard, traceparent).await;
                                 Done::Reply(step, reply.map_err(call::model_failure))
-                            });
-                            self.asking = Some((step, task));
+                            };
+                            match self.begin(task, true).await {
+                                Begun::Running(task) => self.asking = Some((step, task)),
+                                Begun::Over(Some(done)) => self.finished(done, show).await?,
+                                Begun::Over(None) => self.question_panicked(step)?,
+                            }
                             true
                         }
                     }
@@ -301,9 +374,42 @@ impl<'a> Driver<'a> {
                 }
             }
             if !changed {
-                return Ok(());
+                return Ok(false);
+            }
+            if std::mem::take(&mut self.goes_on) {
+                return Ok(true);
             }
         }
+    }
+
+    /// Begins a task here, and sends it to another thread when it has to wait: a reply or a call that is
+    /// over at once takes less time than the way there and back. A guest that goes on for long waits for
+    /// the others with each tick of the engine's epoch.
+    async fn begin(
+        &mut self,
+        task: impl Future<Output = Done> + Send + 'static,
+        here: bool,
+    ) -> Begun {
+        let mut task = Box::pin(task);
+        if here {
+            let first = poll_fn(|context| {
+                let poll = || task.as_mut().poll(context);
+                Poll::Ready(catch_unwind(AssertUnwindSafe(poll)))
+            });
+            match first.await {
+                Ok(Poll::Pending) => {}
+                Ok(Poll::Ready(done)) => {
+                    self.goes_on = true;
+                    return Begun::Over(Some(done));
+                }
+                // What it was is dropped here; nobody polls it again.
+                Err(_) => {
+                    self.goes_on = true;
+                    return Begun::Over(None);
+                }
+            }
+        }
+        Begun::Running(self.tasks.spawn(task))
     }
 
     /// Reserves of the tenant's budget what a request may come to cost. Says whether nothing is left for
@@ -418,8 +524,9 @@ impl<'a> Driver<'a> {
         }
         if self.loading.insert(tool.clone()) {
             let (inner, tool) = (self.inner.clone(), tool.clone());
+            let tenant = self.caller.tenant.clone();
             self.tasks.spawn(async move {
-                let loaded = inner.tool(&tool).await.map(drop);
+                let loaded = inner.tool(&tenant, &tool).await.map(drop);
                 Done::Loaded(tool, loaded)
             });
         }
@@ -477,6 +584,7 @@ impl<'a> Driver<'a> {
         answer: Option<ringfence_session::Answer>,
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<bool, Error> {
+        let Some(slot) = self.turn(&call, intent.limits.memory) else { return Ok(false) };
         let decided = match self.permits.remove(&call) {
             Some(decided) => Ok(decided),
             None => {
@@ -524,16 +632,49 @@ impl<'a> Driver<'a> {
         let sink = Arc::new(Notes { call: call.clone(), notes: self.notes.clone() });
         let (inner, scratch) = (self.inner.clone(), self.scratch.clone());
         let (id, of_call) = (call.clone(), cancel.clone());
-        let task = self.tasks.spawn(async move {
+        let task = async move {
             let over = run_permitted(
                 &inner, &installed, permit, &id, &intent, &arguments, answer, &buckets, &scratch,
                 &of_call, sink,
             );
             let over = Box::new(over.await);
+            drop(slot);
             Done::Call(id, over)
-        });
-        self.running.insert(call, (cancel, task.id()));
+        };
+        match self.begin(task, self.is_single_call()).await {
+            Begun::Running(task) => {
+                self.running.insert(call, (cancel, task.id()));
+            }
+            Begun::Over(Some(done)) => self.finished(done, show).await?,
+            Begun::Over(None) => self.call_panicked(call)?,
+        }
         Ok(true)
+    }
+
+    /// A slot for a call, before anything says that it started; `None` while it waits for its turn: asked
+    /// again when that has come.
+    fn turn(&mut self, call: &CallId, bytes: u64) -> Option<Slot> {
+        let (slot, waiting) = self.turns.take(call, bytes);
+        if let Some(waiting) = waiting {
+            let id = call.clone();
+            let task = self.tasks.spawn(async move { Done::Turn(id, waiting.await) });
+            self.turns.waits(call, task);
+        }
+        slot
+    }
+
+    /// Calls that waited for their turn and are not to start any more give back what was reserved for them.
+    fn leave_turns(&mut self, effects: &[Effect]) {
+        for call in self.turns.keep(effects) {
+            self.permits.remove(&call);
+            self.journal.ledger().0.release(call.as_str());
+        }
+    }
+
+    /// Whether no other call of the step waits to run beside it.
+    fn is_single_call(&self) -> bool {
+        let step = self.session().run().and_then(|run| run.steps().last());
+        step.is_some_and(|step| step.calls().len() == 1)
     }
 
     fn buckets(&self) -> Result<CallBuckets, Error> {
@@ -542,13 +683,36 @@ impl<'a> Driver<'a> {
         Ok(CallBuckets::new(store, self.caller, self.session().id().as_str(), agent))
     }
 
-    async fn finished(
+    /// A task of another thread has ended.
+    async fn joined(
         &mut self,
-        done: Result<(tokio::task::Id, Done), tokio::task::JoinError>,
+        joined: Result<(tokio::task::Id, Done), tokio::task::JoinError>,
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<(), Error> {
+        let error = match joined {
+            Ok((_, done)) => return self.finished(done, show).await,
+            Err(error) => error,
+        };
+        // A question that was called off; or the host panicked around a call, which costs the call and
+        // not the session.
+        let lost = self.running.iter().find(|(_, (_, task))| *task == error.id());
+        if let Some(call) = lost.map(|(call, _)| call.clone()) {
+            return self.call_panicked(call);
+        }
+        match self.asking.take_if(|(_, task)| task.id() == error.id()) {
+            Some((step, _)) if error.is_panic() => self.question_panicked(step),
+            _ => Ok(()),
+        }
+    }
+
+    async fn finished(
+        &mut self,
+        done: Done,
+        show: &mut (dyn FnMut(&Event) + Send),
+    ) -> Result<(), Error> {
+        self.hear()?;
         match done {
-            Ok((_, Done::Reply(step, reply))) => {
+            Done::Reply(step, reply) => {
                 self.journal.ledger().0.release(&step.to_string());
                 // A question that was called off may have been answered all the same.
                 if self.asking.as_ref().is_some_and(|(asked, _)| *asked == step) {
@@ -556,14 +720,18 @@ impl<'a> Driver<'a> {
                 }
                 self.late(Command::ModelReplied { step, reply })
             }
-            Ok((_, Done::Loaded(tool, loaded))) => {
+            Done::Loaded(tool, loaded) => {
                 self.loading.remove(&tool);
                 if let Err(unusable) = loaded {
                     self.unusable.insert(tool, unusable);
                 }
                 Ok(())
             }
-            Ok((_, Done::Call(call, mut over))) => {
+            Done::Turn(call, slot) => {
+                self.turns.came(&call, slot);
+                Ok(())
+            }
+            Done::Call(call, mut over) => {
                 // What a limit of the run stopped ends by that limit, as what had not begun does.
                 let stopping = self.session().run().and_then(Run::stopping);
                 if let Some(Ending::LimitReached(limit, _)) = stopping
@@ -575,37 +743,35 @@ impl<'a> Driver<'a> {
                 self.running.remove(&call);
                 self.settle(call, *over, show).await
             }
-            // A question that was called off; or the host panicked around a call, which costs the
-            // call and not the session.
-            Err(error) => {
-                let lost = self.running.iter().find(|(_, (_, task))| *task == error.id());
-                match lost.map(|(call, _)| call.clone()) {
-                    None => self.question_lost(&error),
-                    Some(call) => {
-                        self.journal.ledger().0.release(call.as_str());
-                        self.running.remove(&call);
-                        let message = "the host failed while the call ran".to_owned();
-                        self.over(call, Outcome::HostError { message })
-                    }
-                }
-            }
         }
     }
 
-    /// A question that was called off is over; one that took the host with it has no reply.
-    fn question_lost(&mut self, error: &tokio::task::JoinError) -> Result<(), Error> {
-        match self.asking.take_if(|(_, task)| task.id() == error.id()) {
-            Some((step, _)) if error.is_panic() => {
-                let failure = ModelFailure {
-                    class: ModelFailureClass::Host,
-                    message: "the host failed while the model was asked".to_owned(),
-                    retry_after_ms: None,
-                };
-                let reply = Err((failure, TokenUsage::default()));
-                self.late(Command::ModelReplied { step, reply })
-            }
-            _ => Ok(()),
+    /// Records what calls said so far: what was said before a call ended stands before its end.
+    fn hear(&mut self) -> Result<(), Error> {
+        while let Ok((call, note)) = self.heard.try_recv() {
+            self.late(Command::Noted { call, note })?;
         }
+        Ok(())
+    }
+
+    /// A call that took the host with it.
+    fn call_panicked(&mut self, call: CallId) -> Result<(), Error> {
+        self.hear()?;
+        self.journal.ledger().0.release(call.as_str());
+        self.running.remove(&call);
+        let message = "the host failed while the call ran".to_owned();
+        self.over(call, Outcome::HostError { message })
+    }
+
+    /// A question that took the host with it has no reply.
+    fn question_panicked(&mut self, step: StepId) -> Result<(), Error> {
+        let failure = ModelFailure {
+            class: ModelFailureClass::Host,
+            message: "the host failed while the model was asked".to_owned(),
+            retry_after_ms: None,
+        };
+        let reply = Err((failure, TokenUsage::default()));
+        self.late(Command::ModelReplied { step, reply })
     }
 
     /// Records how a call ended, with what it wrote to memory; or what it asks.
@@ -671,7 +837,12 @@ impl<'a> Driver<'a> {
         for inboxed in self.journal.inbox()? {
             // A later version's command: not this one's to understand, and not to be lost.
             let Some(command) = InboxCommand::parse(&inboxed.command) else { continue };
-            match self.record(command.command()) {
+            let before = command.trace().map(|trace| self.journal.follow_from(trace));
+            let recorded = self.record(command.command());
+            if let Some(before) = before {
+                self.journal.follow_from(before);
+            }
+            match recorded {
                 // Somebody else was faster, or it ended meanwhile: whoever said it was told what was
                 // so then, and sees in the journal what came of it.
                 Ok(()) | Err(Error::Refused(_)) => {}
@@ -685,8 +856,7 @@ impl<'a> Driver<'a> {
 
 /// How many tokens a request has, roughly.
 fn estimated(request: &ModelRequest) -> u64 {
-    let bytes = serde_json::to_vec(request).map_or(0, |json| json.len());
-    estimated_tokens(bytes)
+    estimated_tokens(request.bytes())
 }
 
 /// What speaks for a call when it is decided.
@@ -704,16 +874,6 @@ fn same_as_intended(permit: &Permit, intent: &Intent) -> Result<(), NotRun> {
     }
     let denial = refused(DenialCode::ChangedSince, &intent.tool, &intent.function);
     Err(NotRun::Denied(vec![denial]))
-}
-
-/// The denial of a function that no line allows as things stand.
-fn refused(code: DenialCode, tool: &ToolName, function: &FunctionName) -> Denial {
-    let asked = Asked::Function {
-        tool: Some(tool.clone()),
-        function: Some(function.clone()),
-        name: model_name(tool, function),
-    };
-    Denial::new(code, asked, vec![])
 }
 
 /// What a call of a session says, on its way to the driver.

@@ -1,5 +1,7 @@
 //! The random bytes of the host itself: ids and seeds.
 
+use ringfence_event::TraceContext;
+
 use crate::Error;
 
 /// 128 random bits.
@@ -14,7 +16,7 @@ pub(crate) fn seed() -> Result<u64, Error> {
     getrandom::u64().map_err(Error::Entropy)
 }
 
-/// A W3C trace id.
-pub(crate) fn trace() -> Result<String, Error> {
-    Ok(format!("{:032x}", u128::from_be_bytes(id()?)))
+/// A trace that begins here.
+pub(crate) fn trace() -> Result<TraceContext, Error> {
+    id().map(TraceContext::from_random)
 }

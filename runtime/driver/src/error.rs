@@ -1,9 +1,11 @@
 //! What goes wrong in the host, apart from what a call may end with.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
-use ringfence_event::{CallId, Limit, SessionId, Spent, TenantId, ToolName, Wait};
+use ringfence_event::{CallId, KeyId, Limit, SessionId, Spent, TenantId, ToolName, Wait};
 use ringfence_policy::ConfigError;
+
+use crate::Refusal;
 
 /// The host could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -155,6 +157,39 @@ pub enum Error {
         /// The line that says so.
         line: u32,
     },
+    /// Work was not taken: nothing of it was begun.
+    #[error(transparent)]
+    NotTaken(#[from] Refusal),
+    /// The runtime stopped while a run was under way. What was recorded stays, and the run goes on when
+    /// somebody resumes it.
+    #[error("the host stops: session {session} goes on when it is resumed")]
+    Left {
+        /// Which.
+        session: SessionId,
+    },
+    /// What a reload would change cannot change while the runtime is open.
+    #[error("{what} cannot change while the runtime is open: start it anew for that")]
+    NotReloadable {
+        /// What.
+        what: &'static str,
+    },
+    /// The same as somebody else was told who said the same under the same key.
+    #[error(transparent)]
+    Shared(Arc<Self>),
+    /// The tenant may begin nothing now: what would happen could not be kept where it must be.
+    #[error("tenant `{tenant}` may begin nothing now: {why}")]
+    Suspended {
+        /// Whose.
+        tenant: TenantId,
+        /// Why.
+        why: String,
+    },
+    /// The tenant has no such API key that is valid still.
+    #[error("there is no valid key `{key}`")]
+    NoSuchKey {
+        /// Which.
+        key: KeyId,
+    },
     /// A granted root cannot be opened.
     #[error(transparent)]
     Root(#[from] ringfence_capability::OpenError),
@@ -202,8 +237,32 @@ impl Error {
             Self::Import { .. } => "bad-export",
             Self::SessionExists { .. } => "session-exists",
             Self::Spent { .. } => "spent",
+            Self::NotTaken(refusal) => refusal.code(),
+            Self::Shared(error) => error.code(),
+            Self::Store(ringfence_store::Error::KeyReused { .. }) => "key-reused",
+            Self::Left { .. } => "left",
+            Self::NotReloadable { .. } => "not-reloadable",
+            Self::Suspended { .. } => "suspended",
+            Self::NoSuchKey { .. } => "no-such-key",
             _ if self.is_usage() => "usage",
             _ => "host",
+        }
+    }
+
+    /// Why work was not taken, if that is what it is.
+    #[must_use]
+    pub fn as_refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::NotTaken(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// As one of several is told.
+    pub(crate) fn shared(error: Arc<Self>) -> Self {
+        match &*error {
+            Self::NotTaken(refusal) => Self::NotTaken(refusal.clone()),
+            _ => Arc::try_unwrap(error).unwrap_or_else(Self::Shared),
         }
     }
 
@@ -218,6 +277,7 @@ impl Error {
             Self::Config(error) | Self::Catalog(ringfence_catalog::Error::Config(error)) => {
                 Some(error)
             }
+            Self::Shared(error) => error.as_config(),
             _ => None,
         }
     }
@@ -242,8 +302,14 @@ impl Error {
             | Self::NothingUnfinished
             | Self::Import { .. }
             | Self::SessionExists { .. }
+            | Self::NotReloadable { .. }
+            | Self::NoSuchKey { .. }
             | Self::Refused(_) => true,
-            Self::Store(error) => matches!(error, ringfence_store::Error::NoSuchSession),
+            Self::Store(error) => matches!(
+                error,
+                ringfence_store::Error::NoSuchSession | ringfence_store::Error::KeyReused { .. }
+            ),
+            Self::Shared(error) => error.is_usage(),
             _ => false,
         }
     }

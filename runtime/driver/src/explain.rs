@@ -2,7 +2,7 @@
 
 use ringfence_capability::network::is_public;
 use ringfence_catalog::Difference;
-use ringfence_event::FunctionName;
+use ringfence_event::{FunctionName, TenantId};
 use ringfence_policy::{Answer, Explanation, Request};
 
 use crate::{Caller, Error, Runtime, ToolRef, tool::Unusable};
@@ -22,11 +22,11 @@ impl Runtime {
         request: Option<&Request>,
     ) -> Result<Vec<Explanation>, Error> {
         if let ToolRef::Accepted(name) = tool
-            && let Err(Unusable::Changed(difference)) = self.0.tool(name).await
+            && let Err(Unusable::Changed(difference)) = self.0.tool(&caller.tenant, name).await
         {
             return Ok(self.explain_changed(&difference, function));
         }
-        let installed = self.find(tool).await?;
+        let installed = self.find(&caller.tenant, tool).await?;
         let policy = self.0.policy(&caller.tenant, &installed);
         let functions = installed.entry.functions.iter().map(|function| &function.name);
         let asked: Vec<&FunctionName> = match function {
@@ -48,7 +48,7 @@ impl Runtime {
         {
             return Ok(names(&entry));
         }
-        Ok(names(&self.find(tool).await?.entry))
+        Ok(names(&self.find(&TenantId::local(), tool).await?.entry))
     }
 
     /// No function of a tool that is not what was accepted may be called.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ringfence_capability::memory::KEY_BYTES;
-use ringfence_event::{Digest, Event, Hasher, SessionId, Stream, Timestamp};
+use ringfence_event::{Digest, Event, Hasher, SessionId, Stream, Timestamp, TraceContext};
 use ringfence_session::Session;
 use ringfence_store::{
     Append, Batch, BlobWrite, MemoryChange, MemoryLimits, MemoryUsed, MemoryWrite, NewEvent, Wake,
@@ -220,7 +220,7 @@ struct Import<'a> {
 
 impl<'a> Import<'a> {
     fn new(inner: &'a Inner, caller: &'a Caller, head: Head) -> Result<Self, Error> {
-        let limits = inner.config.grants.memory_limits(&caller.tenant);
+        let limits = inner.current().grants.memory_limits(&caller.tenant);
         let now = inner.config.clock.now();
         Ok(Self {
             inner,
@@ -270,11 +270,9 @@ impl<'a> Import<'a> {
         if event.cause.is_some_and(|cause| cause == 0 || cause >= seq) {
             return Err(format!("event {seq} follows from one that is not before it"));
         }
-        let is_trace = |trace: &String| {
-            trace.len() == 32 && trace.bytes().all(|byte| byte.is_ascii_hexdigit())
-        };
+        let is_trace = |trace: &String| trace.parse::<TraceContext>().is_ok();
         if event.trace.as_ref().is_some_and(|trace| !is_trace(trace)) {
-            return Err(format!("the trace of event {seq} is not 32 hexadecimal digits"));
+            return Err(format!("the trace of event {seq} is no trace context"));
         }
         if let Some(digest) = blobs_of(&event) {
             if !self.blobs.contains_key(&digest) {

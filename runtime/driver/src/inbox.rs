@@ -1,6 +1,8 @@
 //! What any process may put into a session's inbox for whoever drives it.
 
-use ringfence_event::{ApprovalScope, CallId, CallResult, Digest, RunId, Timestamp, UserId};
+use ringfence_event::{
+    ApprovalScope, CallId, CallResult, Digest, RunId, Timestamp, TraceContext, UserId,
+};
 use ringfence_session::{Busy, Command};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,9 @@ pub(crate) enum InboxCommand {
         /// When nobody waits for the answer any more.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_after: Option<Timestamp>,
+        /// The trace that whoever says it is in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace: Option<String>,
         /// The blob of the agent's definition.
         agent: Digest,
     },
@@ -91,10 +96,18 @@ impl InboxCommand {
         serde_json::to_string(self).expect("plain data with string keys is always JSON")
     }
 
+    /// The trace that whoever gave it is in, if they said so.
+    pub(crate) fn trace(&self) -> Option<TraceContext> {
+        match self {
+            Self::Input { trace, .. } => trace.as_deref()?.parse().ok(),
+            _ => None,
+        }
+    }
+
     /// As the machine is told it.
     pub(crate) fn command(self) -> Command {
         match self {
-            Self::Input { text, queue, key, not_after, agent } => {
+            Self::Input { text, queue, key, not_after, trace: _, agent } => {
                 let busy = if queue { Busy::Queue } else { Busy::Interrupt };
                 let (key, agent) = (Some(key), Some(agent));
                 Command::Input { text, busy, key, not_after, agent }
@@ -128,6 +141,7 @@ mod tests {
                 queue: true,
                 key: "k".into(),
                 not_after: Some(Timestamp(7)),
+                trace: Some(TraceContext::from_random([7; 16]).to_string()),
                 agent: Digest::of(b"a"),
             },
             InboxCommand::Cancel { run: RunId(3) },

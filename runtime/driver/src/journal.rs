@@ -2,19 +2,22 @@
 //! stored together, and nobody is shown what is not durable.
 
 use std::{
+    collections::HashMap,
     fs::{File, TryLockError},
     path::Path,
     sync::Arc,
 };
 
-use ringfence_event::{Digest, Event, FORMAT, SessionId, Stream, Timestamp};
-use ringfence_session::{Command, Definition, Session};
+use ringfence_event::{
+    Body, Digest, Event, RunId, SessionId, SpanId, Stream, Timestamp, TraceContext,
+};
+use ringfence_session::{Command, Decided, Definition, Session};
 use ringfence_store::{
     Append, Batch, BlobWrite, Fence, InboxId, MemoryLimits, MemoryWrite, NewEvent, Store, Wake,
 };
 
 use crate::{
-    Caller, Clock, Error,
+    Caller, Clock, Config, Error,
     budget::{Ledger, Stopped},
     entropy,
     runtime::Inner,
@@ -30,12 +33,17 @@ pub(crate) struct Journal {
     caller: Caller,
     clock: Clock,
     fence: Fence,
-    trace: String,
+    /// Of what is recorded of no run.
+    trace: TraceContext,
+    /// Of the runs that are open, by the input that began each.
+    traces: HashMap<RunId, TraceContext>,
     session: Session,
     /// Where the stored list stands.
     stored: u64,
     unsaved: Vec<NewEvent>,
     blobs: Vec<BlobWrite>,
+    /// The operator's file that the account is by.
+    rules: Arc<Config>,
     /// The session's account with its tenant.
     ledger: Ledger,
     /// Budgets of the tenant that are nearly spent, until the session is told.
@@ -45,6 +53,7 @@ pub(crate) struct Journal {
     done: Vec<InboxId>,
     /// Held as long as the session is driven, and let go by the system if the process dies.
     _driven: File,
+    saves: u64,
 }
 
 impl Journal {
@@ -66,10 +75,16 @@ impl Journal {
         id: &SessionId,
     ) -> Result<Option<Self>, Error> {
         let (config, store) = (&inner.config, inner.store()?.clone());
+        let current = inner.current();
         let Some(driven) = drive(&config.home, id)? else { return Ok(None) };
         let worker = format!("{}", std::process::id());
         let fence = store.claim(&caller.tenant, id, &worker).await?;
-        let session = fold(&store, caller, id)?;
+        let mut traces = HashMap::new();
+        let session = fold_and(&store, caller, id, &mut |event| remember(&mut traces, event))?;
+        let is_open = |run: &RunId| {
+            session.runs().iter().any(|known| known.id() == *run && known.status().is_open())
+        };
+        traces.retain(|run, _| is_open(run));
         Ok(Some(Self {
             store,
             caller: caller.clone(),
@@ -77,12 +92,14 @@ impl Journal {
             ledger: Ledger::new(
                 &caller.tenant,
                 id.as_str(),
-                config.grants.tenant_budget(&caller.tenant),
+                current.grants.tenant_budget(&caller.tenant),
                 session.totals(),
             ),
+            rules: current.clone(),
             warnings: vec![],
             fence,
             trace: entropy::trace()?,
+            traces,
             stored: session.seq(),
             session,
             _driven: driven,
@@ -90,11 +107,20 @@ impl Journal {
             blobs: vec![],
             wake: None,
             done: vec![],
+            saves: 0,
         }))
     }
 
     pub(crate) fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// The operator's file may have been read again: what the tenant may spend is by that.
+    pub(crate) fn reload(&mut self, rules: Arc<Config>) {
+        if !Arc::ptr_eq(&self.rules, &rules) {
+            self.ledger.set_budget(rules.grants.tenant_budget(&self.caller.tenant));
+            self.rules = rules;
+        }
     }
 
     /// Lets the machine decide a command and applies what it decided.
@@ -104,24 +130,38 @@ impl Journal {
         command: Command,
     ) -> Result<(), Error> {
         let at = self.now();
-        let decided = self.session.decide(definition, at, command)?;
-        for decided in decided {
-            let event = Event {
-                format: FORMAT,
-                tenant: self.caller.tenant.clone(),
-                user: self.caller.user.clone(),
-                stream: Stream::Session(self.session.id().clone()),
-                seq: self.session.seq() + 1,
-                at,
-                body: decided.body,
-                cause: decided.cause,
-                trace: Some(self.trace.clone()),
-            };
-            self.session.apply(&event)?;
-            let Event { at, body, cause, trace, .. } = event;
+        let owner = (&self.caller.tenant, &self.caller.user);
+        let decided = self.session.act(owner, definition, at, command)?;
+        for Decided { body, cause } in decided {
+            let trace = Some(self.trace_of(&body).to_string());
             self.unsaved.push(NewEvent { at, body, cause, trace });
         }
         Ok(())
+    }
+
+    /// What is recorded from now on follows from a request in this trace, unless it is of a run that has
+    /// one; the trace that was before.
+    pub(crate) fn follow_from(&mut self, trace: TraceContext) -> TraceContext {
+        std::mem::replace(&mut self.trace, trace)
+    }
+
+    /// The header that names the event recorded last as the span of what is asked of others next.
+    pub(crate) fn traceparent(&self, run: RunId) -> String {
+        let trace = self.traces.get(&run).unwrap_or(&self.trace);
+        let stream = Stream::Session(self.session.id().clone());
+        trace.traceparent(SpanId::of_event(&stream, self.session.seq()))
+    }
+
+    /// The trace that an event is of: its run's, from its input on.
+    fn trace_of(&mut self, body: &Body) -> TraceContext {
+        match (body, body.run()) {
+            (Body::MessageAdded { .. }, Some(run)) => {
+                self.traces.insert(run, self.trace);
+                self.trace
+            }
+            (_, Some(run)) => self.traces.get(&run).copied().unwrap_or(self.trace),
+            (_, None) => self.trace,
+        }
     }
 
     /// As [`record`](Self::record), with memory that changes with what is recorded; durable when
@@ -136,22 +176,20 @@ impl Journal {
     ) -> Result<(), Error> {
         self.save(show).await?;
         let at = self.now();
-        let trace = Some(self.trace.clone());
         let decided = self.session.decide(definition, at, command)?;
-        let events = decided.into_iter().map(|decided| NewEvent {
-            at,
-            body: decided.body,
-            cause: decided.cause,
-            trace: trace.clone(),
-        });
-        let append = self.append(events.collect());
+        let mut event = |Decided { body, cause }| {
+            let trace = Some(self.trace_of(&body).to_string());
+            NewEvent { at, body, cause, trace }
+        };
+        let events: Vec<NewEvent> = decided.into_iter().map(&mut event).collect();
+        let append = self.append(events);
         let memory_limits = Some(limits);
         // Budgets are settled with the next save: what is written here may not fit, and then nothing
         // of it has happened.
         let batch = Batch { appends: vec![append], memory, memory_limits, ..Batch::default() };
         let committed = self.store.commit(batch).await?;
         self.stored += committed.events.len() as u64;
-        for event in &committed.events {
+        for event in &*committed.events {
             self.session.apply(event)?;
             show(event);
         }
@@ -181,6 +219,11 @@ impl Journal {
         self.done.push(command);
     }
 
+    /// Whether commands may wait in the inbox; asked often.
+    pub(crate) fn has_mail(&self) -> Result<bool, Error> {
+        Ok(self.store.has_mail(&self.caller.tenant, self.session.id())?)
+    }
+
     /// The commands that wait in the inbox.
     pub(crate) fn inbox(&self) -> Result<Vec<ringfence_store::Inboxed>, Error> {
         Ok(self.store.inbox(&self.caller.tenant, self.session.id())?)
@@ -205,6 +248,7 @@ impl Journal {
         if self.unsaved.is_empty() && self.done.is_empty() && self.wake.is_none() {
             return Ok(());
         }
+        self.saves += 1;
         let events = std::mem::take(&mut self.unsaved);
         let batch = Batch {
             appends: vec![self.append(events)],
@@ -225,6 +269,11 @@ impl Journal {
         Ok(())
     }
 
+    /// How often something was made durable.
+    pub(crate) fn saves(&self) -> u64 {
+        self.saves
+    }
+
     fn append(&self, events: Vec<NewEvent>) -> Append {
         Append {
             stream: Stream::Session(self.session.id().clone()),
@@ -234,6 +283,14 @@ impl Journal {
             expected_seq: Some(self.stored),
             events,
         }
+    }
+}
+
+/// Keeps the trace of a run with its input.
+fn remember(traces: &mut HashMap<RunId, TraceContext>, event: &Event) {
+    let trace = event.trace.as_deref().and_then(|trace| trace.parse().ok());
+    if let (Body::MessageAdded { run, .. }, Some(trace)) = (&event.body, trace) {
+        traces.insert(*run, trace);
     }
 }
 
@@ -259,12 +316,23 @@ pub(crate) fn drive(home: &Path, id: &SessionId) -> Result<Option<File>, Error> 
 
 /// A session as its journal tells it.
 pub(crate) fn fold(store: &Store, caller: &Caller, id: &SessionId) -> Result<Session, Error> {
+    fold_and(store, caller, id, &mut |_| {})
+}
+
+/// The same, telling each event.
+fn fold_and(
+    store: &Store,
+    caller: &Caller,
+    id: &SessionId,
+    tell: &mut dyn FnMut(&Event),
+) -> Result<Session, Error> {
     let mut session = Session::new(id.clone());
     let stream = Stream::Session(id.clone());
     loop {
         let page = store.read(&caller.tenant, &stream, session.seq() + 1, PAGE)?;
         for event in &page {
             session.apply(event)?;
+            tell(event);
         }
         if page.len() < PAGE as usize {
             return Ok(session);

@@ -64,7 +64,8 @@ impl Runtime {
         let folder = ToolFolder::load(path)?;
         let source = self.source(path);
         let manifest = folder.manifest.clone();
-        let installed = Installed::load(&self.0.engine, &folder, manifest, &source).await?;
+        let admit = (&*self.0.admit, &self.0.admit.tenant(&TenantId::local()));
+        let installed = Installed::load(&self.0.engine, admit, folder, manifest, &source).await?;
         let name = &installed.manifest.name;
         let accepted = match self.0.tools.accepted().lock.get(name) {
             Some(entry) => entry.compare(name, &installed.entry),
@@ -82,7 +83,8 @@ impl Runtime {
         installed: &Installed,
         home: Option<&Path>,
     ) -> Vec<Remark> {
-        let grants = &self.0.config.grants;
+        let current = self.0.current();
+        let grants = &current.grants;
         let name = &installed.manifest.name;
         let given = grants.tenants().filter(|given| {
             tenant.is_none_or(|tenant| tenant == *given)
@@ -316,7 +318,7 @@ impl Runtime {
     }
 
     async fn tell(&self, caller: &Caller, body: Body) -> Result<(), Error> {
-        let trace = Some(entropy::trace()?);
+        let trace = Some(entropy::trace()?.to_string());
         let append = Append {
             stream: Stream::Tenant(caller.tenant.clone()),
             tenant: caller.tenant.clone(),

@@ -6,7 +6,7 @@ use ringfence_session::Refused;
 use ringfence_store::OpenSession;
 use tokio::task::JoinSet;
 
-use crate::{Caller, Error, RunEnded, Runtime, journal};
+use crate::{Caller, Error, Refusal, RunEnded, Runtime, journal};
 
 /// How many sessions are gone on with at one time if nothing else is said: they wait for models more
 /// than they compute.
@@ -19,13 +19,16 @@ pub enum Resumed {
     Ended(Box<RunEnded>),
     /// Another process drives it, or was faster and has ended it.
     Elsewhere,
+    /// It was left as it is: the host stops, or whoever wanted it to go on wants that no longer.
+    Left,
     /// It could not be gone on with.
     Failed(Error),
 }
 
 impl Runtime {
     /// Goes on with every unfinished session of all tenants, [`unfinished`](Self::unfinished), with up to
-    /// `at_once` of them at one time. One that fails does not stop the others. `tell` is given each
+    /// `at_once` of them at one time, in turns of their tenants: one that has many left does not keep those
+    /// of the others waiting. One that fails does not stop the others. `tell` is given each
     /// when nothing of it goes on any more. Cancelling ends those that are under way as cancelled, and
     /// begins no other.
     ///
@@ -37,7 +40,7 @@ impl Runtime {
         cancel: &Cancel,
         tell: &mut (dyn FnMut(&OpenSession, Resumed) + Send),
     ) -> Result<(), Error> {
-        let mut waiting = self.unfinished()?.into_iter();
+        let mut waiting = self.0.admit.in_turns(self.unfinished()?).into_iter();
         let mut going = JoinSet::new();
         loop {
             while going.len() < at_once.max(1)
@@ -62,11 +65,21 @@ impl Runtime {
         }
     }
 
-    async fn resume_open(&self, open: &OpenSession, cancel: &Cancel) -> Resumed {
+    pub(crate) async fn resume_open(&self, open: &OpenSession, cancel: &Cancel) -> Resumed {
         let caller = Caller { tenant: open.tenant.clone(), user: open.user.clone() };
-        match self.resume(&caller, &open.session, cancel, &mut |_| {}).await {
+        let going = async {
+            let entry = self.0.admit.enter_again(&open.tenant)?;
+            let _slot = tokio::select! {
+                biased;
+                () = cancel.requested() => return Err(Refusal::Cancelled.into()),
+                slot = entry.run_again() => slot?,
+            };
+            self.go_on(&caller, &open.session, cancel, &mut |_| {}).await
+        };
+        match going.await {
             Ok(ended) => Resumed::Ended(Box::new(ended)),
             Err(Error::Driven { .. } | Error::Refused(Refused::NoRun)) => Resumed::Elsewhere,
+            Err(Error::NotTaken(_) | Error::Left { .. }) => Resumed::Left,
             Err(error) => Resumed::Failed(error),
         }
     }

@@ -22,6 +22,8 @@ pub(crate) fn host(config: &Config) -> Result<Host, Error> {
     let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.home);
     let mut sealed = vec![config.lock_file()];
     sealed.extend(config.file.clone());
+    // What was said of a tool is not the tool's to change.
+    sealed.extend(config.grants.sinks().filter_map(|(_, sink)| sink.file()).map(Path::to_owned));
     let kept = Kept { hidden: vec![config.home.clone()], sealed };
     let failed = |source| Error::File { act: "read", path: config.home.clone(), source };
     let host = Host::keeping(&kept).map_err(failed)?;
@@ -38,8 +40,8 @@ pub(crate) fn host(config: &Config) -> Result<Host, Error> {
 /// # Errors
 /// The first folder that is none to give.
 pub(crate) fn register_flags(host: &Host, config: &Config, tenant: &TenantId) -> Result<(), Error> {
-    let flags = config.grants.roots().filter(|root| root.tenant.is_none());
-    flags.into_iter().try_for_each(|root| register(host, config, tenant, &root))
+    let mut flags = config.grants.flag_roots();
+    flags.try_for_each(|root| register(host, config, tenant, &root))
 }
 
 fn register(
@@ -49,12 +51,17 @@ fn register(
     root: &GrantedRoot<'_>,
 ) -> Result<(), Error> {
     let GrantedRoot { path, access, quota, .. } = *root;
-    let error = match host.register(&Claim { tenant, path, access, quota }) {
-        Ok(()) => return Ok(()),
+    match host.register(&Claim { tenant, path, access, quota }) {
+        Ok(()) => Ok(()),
         // A folder that cannot be opened now may be there when it is called for.
-        Err(RootError::Io(_)) => return Ok(()),
-        Err(error) => error,
-    };
+        Err(RootError::Io(_)) => Ok(()),
+        Err(error) => Err(is_none(config, root, error)),
+    }
+}
+
+/// A folder that is none to give, as whoever gave it is told.
+pub(crate) fn is_none(config: &Config, root: &GrantedRoot<'_>, error: RootError) -> Error {
+    let path = root.path;
     let message = format!("`{}` is no root: {error}", shown(path, config));
     let error_here = match (root.span, &config.file) {
         (Some(span), Some(file)) => {
@@ -62,7 +69,7 @@ fn register(
         }
         _ => ConfigError::new(COMMAND_LINE, message),
     };
-    Err(match (error, root.span) {
+    match (error, root.span) {
         // Who the others are is the operator's to know, and nobody's who types a flag.
         (RootError::OtherTenant { tenant }, Some(_)) => {
             error_here.with_help(format!("tenant `{tenant}` has it: give each a folder of its own"))
@@ -72,7 +79,7 @@ fn register(
         }
         _ => error_here,
     }
-    .into())
+    .into()
 }
 
 /// A folder as the operator wrote it.

@@ -3,13 +3,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ringfence_event::{Digest, Event, RunId, SessionId, Stream, TenantId, Timestamp, Wait};
+use ringfence_event::{
+    Digest, Event, RunId, SessionId, Stream, TenantId, Timestamp, TraceContext, Wait,
+};
 use ringfence_sandbox::Cancel;
 use ringfence_session::{Busy, Command, Definition, Refused, Run, RunStatus, Session, Totals};
-use ringfence_store::{BlobWrite, OpenSession};
+use ringfence_store::{BlobWrite, OpenSession, Store};
 
 use crate::{
-    Agent, Caller, Error, Runtime, budget,
+    Agent, Caller, Error, Refusal, Runtime,
+    admit::{Entry, Phase, Slot},
+    budget,
     definition::{definition, stand_in},
     drive::{Driver, Until},
     entropy,
@@ -37,6 +41,8 @@ pub struct Input {
     /// When nobody waits for the answer any more: a run that has not begun by then, because others were
     /// before it, ends as `limit-reached` without having begun. `None`: it waits as long as it takes.
     pub not_after: Option<Timestamp>,
+    /// The trace that whoever says it is in; `None`: one of its own begins.
+    pub trace: Option<TraceContext>,
 }
 
 impl Input {
@@ -102,6 +108,7 @@ impl Runtime {
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<RunEnded, Error> {
         let inner = &self.0;
+        let entry = inner.enter(&caller.tenant, input.not_after)?;
         let definition = definition(inner, agent)?;
         inner.model(&definition.model.name)?;
         let store = inner.store()?.clone();
@@ -111,19 +118,26 @@ impl Runtime {
             Some(id) => own(&store, caller, id)?.id,
             None => SessionId::from_random(entropy::id()?),
         };
+        let mut turn = Turn { entry: &entry, not_after: input.not_after, cancel, slot: None };
+        // What is driven here takes no slot of its own: whoever interrupts it waits for nobody.
+        if !inner.tended.is_driven(&id) {
+            turn.come().await?;
+        }
         let key = match input.key {
             Some(key) => key,
             None => format!("{:032x}", u128::from_be_bytes(entropy::id()?)),
         };
-        let (busy, not_after) = (input.busy, input.not_after);
-        let said = Said { text: input.text, busy, key, not_after, source: agent.stored() };
-        match Journal::try_open(inner, caller, &id).await? {
+        let Input { text, busy, not_after, trace, .. } = input;
+        let trace = trace.map_or_else(entropy::trace, Ok)?;
+        let said = Said { text, busy, key, not_after, trace, source: agent.stored() };
+        let _driving = inner.tended.drive(caller, &id);
+        match turn.open(inner, caller, &id).await? {
             Some(journal) => {
                 let mut driver = Driver::new(inner, caller, agent, definition, journal);
                 said.record(&mut driver, show).await?;
                 driver.drive(Until::Run(said.key), cancel, show).await
             }
-            None => self.beside(caller, agent, definition, &id, said, cancel, show).await,
+            None => self.beside(caller, agent, definition, &id, said, turn, show).await,
         }
     }
 
@@ -140,9 +154,28 @@ impl Runtime {
         cancel: &Cancel,
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<RunEnded, Error> {
+        let entry = self.0.enter(&caller.tenant, None)?;
+        let mut turn = Turn { entry: &entry, not_after: None, cancel, slot: None };
+        if self.0.tended.is_driven(id) {
+            own(self.0.store()?, caller, id)?;
+            return Err(journal::driven(id));
+        }
+        turn.come().await?;
+        self.go_on(caller, id, cancel, show).await
+    }
+
+    /// As [`resume`](Self::resume), for whoever has a slot for it.
+    pub(crate) async fn go_on(
+        &self,
+        caller: &Caller,
+        id: &SessionId,
+        cancel: &Cancel,
+        show: &mut (dyn FnMut(&Event) + Send),
+    ) -> Result<RunEnded, Error> {
         let inner = &self.0;
         let store = inner.store()?.clone();
         own(&store, caller, id)?;
+        let _driving = inner.tended.drive(caller, id);
         let session = journal::fold(&store, caller, id)?;
         session.run().ok_or(Refused::NoRun)?;
         let agent = kept_agent(inner, caller, &session)?;
@@ -169,10 +202,7 @@ impl Runtime {
             let Some(end) = page.last() else { return Ok(found) };
             last = Some((end.tenant.clone(), end.session.clone()));
             for open in page {
-                let person = !matches!(open.waits, None | Some(Wait::Retry));
-                let due = open.wake.is_some_and(|wake| wake <= now);
-                let told = || store.inbox(&open.tenant, &open.session).map(|told| !told.is_empty());
-                if !person || due || told()? {
+                if is_unfinished(store, &open, now)? {
                     found.push(open);
                 }
             }
@@ -189,11 +219,12 @@ impl Runtime {
         definition: Definition,
         id: &SessionId,
         said: Said,
-        cancel: &Cancel,
+        mut turn: Turn<'_>,
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<RunEnded, Error> {
         let inner = &self.0;
         let store = inner.store()?.clone();
+        let cancel = turn.cancel;
         if said.busy == Busy::Reject {
             let run = journal::fold(&store, caller, id)?.run().map(Run::id);
             return Err(match run {
@@ -201,6 +232,11 @@ impl Runtime {
                 None => journal::driven(id),
             });
         }
+        // It waits for a run of which another driver has the slot.
+        let mut queued = match turn.slot {
+            Some(_) => None,
+            None => Some(turn.entry.queue_to_run()?),
+        };
         let blob = BlobWrite { tenant: caller.tenant.clone(), bytes: said.source.clone() };
         let batch = ringfence_store::Batch { blobs: vec![blob], ..Default::default() };
         store.commit(batch).await?;
@@ -209,9 +245,12 @@ impl Runtime {
             queue: said.busy == Busy::Queue,
             key: said.key.clone(),
             not_after: said.not_after,
+            // Said again under its key it is the same command, in whatever trace.
+            trace: None,
             agent: Digest::of(&said.source),
         };
         // From before it is said: nothing that comes of it is missed.
+        let mut ending = inner.admit.ending();
         let mut watch = Watch { inner, caller, session: journal::fold(&store, caller, id)? };
         put(inner, caller, id, &command, Some(&said.key)).await?;
         let mut told = false;
@@ -222,7 +261,8 @@ impl Runtime {
             if let Some(run) = run.filter(|run| is_over(session, run)) {
                 return Ok(RunEnded::of(session, run));
             }
-            if let Some(journal) = Journal::try_open(inner, caller, id).await? {
+            if let Some(journal) = turn.open(inner, caller, id).await? {
+                drop(queued.take());
                 // What the other process did last; nobody writes any more but this one.
                 watch.show(show)?;
                 let mut driver = Driver::new(inner, caller, agent, definition, journal);
@@ -231,6 +271,9 @@ impl Runtime {
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
+                _ = ending.beyond(Phase::Draining) => {
+                    return Err(Error::Left { session: id.clone() });
+                }
                 () = cancel.requested(), if !told && run.is_some() => {
                     told = true;
                     let run = run.map(Run::id).unwrap_or(RunId(0));
@@ -241,12 +284,56 @@ impl Runtime {
     }
 }
 
+/// The turn of something that was said: until it is recorded, whoever cancels it takes it back.
+struct Turn<'a> {
+    entry: &'a Entry,
+    not_after: Option<Timestamp>,
+    cancel: &'a Cancel,
+    slot: Option<Slot>,
+}
+
+impl Turn<'_> {
+    /// Waits for a slot to drive a run in, if it has none yet.
+    async fn come(&mut self) -> Result<(), Refusal> {
+        if self.slot.is_none() {
+            self.slot = self.entry.run_now();
+        }
+        if self.slot.is_none() {
+            let slot = tokio::select! {
+                biased;
+                () = self.cancel.requested() => Err(Refusal::Cancelled),
+                slot = self.entry.run(self.not_after) => slot,
+            };
+            self.slot = Some(slot?);
+        }
+        Ok(())
+    }
+
+    /// The session to drive it, with a slot for that; `None` while somebody drives it.
+    async fn open(
+        &mut self,
+        inner: &Inner,
+        caller: &Caller,
+        id: &SessionId,
+    ) -> Result<Option<Journal>, Error> {
+        let journal = Journal::try_open(inner, caller, id).await?;
+        if self.slot.is_some() || journal.is_none() {
+            return Ok(journal);
+        }
+        // Whoever drove it has just ended. Nobody has the session while it waits for a slot.
+        drop(journal);
+        self.come().await?;
+        Journal::try_open(inner, caller, id).await
+    }
+}
+
 /// What was said, on its way into the session.
 struct Said {
     text: String,
     busy: Busy,
     key: String,
     not_after: Option<Timestamp>,
+    trace: TraceContext,
     source: Vec<u8>,
 }
 
@@ -265,6 +352,7 @@ impl Said {
         let goes_on = left.is_some_and(|status| !status.is_waiting_for_somebody());
         let busy = if goes_on && self.busy == Busy::Reject { Busy::Queue } else { self.busy };
         let (text, key, not_after) = (self.text.clone(), Some(self.key.clone()), self.not_after);
+        driver.follow_from(self.trace);
         let said = driver.record(Command::Input { text, busy, key, not_after, agent });
         if said.is_err() {
             // What a host that died has left is known now, whatever becomes of the input.
@@ -272,6 +360,17 @@ impl Said {
         }
         said
     }
+}
+
+/// Whether a program can go on with an open session: nobody has to answer first, or has to wait for it.
+pub(crate) fn is_unfinished(
+    store: &Store,
+    open: &OpenSession,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let person = !matches!(open.waits, None | Some(Wait::Retry));
+    let due = open.wake.is_some_and(|wake| wake <= now);
+    Ok(!person || due || !store.inbox(&open.tenant, &open.session)?.is_empty())
 }
 
 /// Whether there is nothing to wait for any more, unless somebody answers.

@@ -2,23 +2,31 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
     thread::JoinHandle,
 };
 
 use ringfence_capability::{Host, fs::Scratches};
 use ringfence_catalog::Lock;
-use ringfence_event::{Digest, ModelName, SessionId, TenantId, ToolName, UserId};
-use ringfence_model::{KeySource, Model, ModelSource, ScriptedModel, VendorModel};
+use ringfence_event::{Digest, ModelName, SessionId, TenantId, Timestamp, ToolName, UserId};
+use ringfence_model::{KeySource, Model, ModelConfig, ModelSource, ScriptedModel, VendorModel};
 use ringfence_policy::ToolPolicy;
 use ringfence_sandbox::{Engine, EngineConfig};
 use ringfence_store::Store;
+use ringfence_vault::Vault;
 
 use crate::{
-    Config, Error, Installed,
-    config::read_text,
+    Clock, Config, Error, Installed,
+    admit::{Admission, Entry},
+    coalesce::Flights,
+    config::{self, read_text},
+    delta,
+    feed::Suspended,
+    load::Probe,
     revoke::Calls,
     root,
+    tend::Tended,
     tool::{Tools, Unusable},
 };
 
@@ -44,22 +52,58 @@ impl Caller {
 #[derive(Clone)]
 pub struct Runtime(pub(crate) Arc<Inner>);
 
-/// What a policy is compiled of, beside the grants: while a runtime is open they are taken back whole or
-/// stay as they are.
+/// What a policy is compiled of, beside the grants: when those change, all are compiled anew.
 type PolicyKey = (TenantId, ToolName, [Digest; 3]);
 
 pub(crate) struct Inner {
-    pub(crate) config: Config,
+    /// What stays as it is while the runtime is open.
+    pub(crate) config: Fixed,
+    /// The operator's file as it was read last.
+    pub(crate) current: RwLock<Arc<Config>>,
+    /// Held by whoever reads that again.
+    pub(crate) reloading: tokio::sync::Mutex<()>,
+    /// What every piece of work passes.
+    pub(crate) admit: Arc<Admission>,
     pub(crate) engine: Engine,
     pub(crate) host: Host,
     pub(crate) scratches: Scratches,
     pub(crate) tools: Tools,
     /// The calls that run.
     pub(crate) calls: Calls,
+    /// The tenants that may begin nothing.
+    pub(crate) suspended: Suspended,
+    /// Who hears the pieces of replies.
+    pub(crate) deltas: delta::Told,
     store: Arc<LazyStore>,
+    /// The direct calls with a key that are under way.
+    pub(crate) flights: Flights,
+    /// The sessions that are driven here.
+    pub(crate) tended: Tended,
+    /// When it was tried last, if it failed.
+    pub(crate) probe: Probe,
     _sweep: Option<Sweep>,
-    policies: Mutex<HashMap<PolicyKey, ToolPolicy>>,
-    models: Mutex<HashMap<ModelName, Arc<dyn Model>>>,
+    pub(crate) policies: Mutex<HashMap<PolicyKey, ToolPolicy>>,
+    pub(crate) models: Mutex<HashMap<ModelName, Arc<dyn Model>>>,
+}
+
+/// What stays as it is while a runtime is open.
+pub(crate) struct Fixed {
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) folder: PathBuf,
+    pub(crate) home: PathBuf,
+    pub(crate) vault: Vault,
+    pub(crate) clock: Clock,
+}
+
+impl Fixed {
+    /// The name of the operator's file, to tell somebody where a line belongs.
+    pub(crate) fn file_name(&self) -> String {
+        config::file_name(self.file.as_deref())
+    }
+
+    pub(crate) fn lock_file(&self) -> PathBuf {
+        config::lock_file(&self.folder)
+    }
 }
 
 impl Runtime {
@@ -81,24 +125,41 @@ impl Runtime {
         })?;
         let lock = Lock::load(&config.lock_file())?;
         let tools = Tools::new(lock, &config.folder);
+        tracing::info!(home = %config.home.display(), "the runtime is open");
+        let fixed = Fixed {
+            file: config.file.clone(),
+            folder: config.folder.clone(),
+            home: config.home.clone(),
+            vault: config.vault.clone(),
+            clock: config.clock.clone(),
+        };
+        let config = Arc::new(config);
         Ok(Self(Arc::new(Inner {
+            config: fixed,
+            admit: Arc::new(Admission::new(config.clone(), engine.memory())),
+            current: RwLock::new(config),
+            reloading: tokio::sync::Mutex::default(),
             engine,
             host,
             scratches,
             tools,
             calls: Calls::default(),
+            suspended: Suspended::default(),
+            deltas: delta::Told::default(),
             store,
+            flights: Flights::default(),
+            tended: Tended::default(),
+            probe: Probe::default(),
             _sweep: sweep,
             policies: Mutex::default(),
             models: Mutex::default(),
-            config,
         })))
     }
 
-    /// What it was opened with.
+    /// What it was opened with, or [reloaded](Self::reload) with last.
     #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.0.config
+    pub fn config(&self) -> Arc<Config> {
+        self.0.current()
     }
 
     /// Waits until everything recorded so far is durable. To be called before the process ends.
@@ -111,6 +172,26 @@ impl Runtime {
 }
 
 impl Inner {
+    /// The operator's file as it was read last.
+    pub(crate) fn current(&self) -> Arc<Config> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes work from outside, or refuses it.
+    pub(crate) fn enter(
+        &self,
+        tenant: &TenantId,
+        not_after: Option<Timestamp>,
+    ) -> Result<Entry, Error> {
+        self.check_store()?;
+        Ok(self.admit.enter(tenant, not_after)?)
+    }
+
+    /// The store, if anybody has asked for it before.
+    pub(crate) fn opened_store(&self) -> Option<&Arc<Store>> {
+        self.store.store.get().and_then(|store| store.as_ref().ok())
+    }
+
     pub(crate) fn store(&self) -> Result<&Arc<Store>, Error> {
         self.store.get()
     }
@@ -123,7 +204,7 @@ impl Inner {
         let key = (tenant.clone(), installed.manifest.name.clone(), of_tool);
         let mut policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
         let compile = || {
-            let policy = installed.policy(tenant, &self.config.grants);
+            let policy = installed.policy(tenant, &self.current().grants);
             match self.calls.is_revoked(tenant, &installed.manifest.name) {
                 true => policy.revoke(),
                 false => policy,
@@ -138,9 +219,18 @@ impl Inner {
         policies.retain(|(of_tenant, of_tool, _), _| (of_tenant, of_tool) != (tenant, tool));
     }
 
-    /// A tool by name, accepted and verified.
-    pub(crate) async fn tool(&self, name: &ToolName) -> Result<Arc<Installed>, Unusable> {
-        self.tools.get(&self.engine, name).await
+    /// A tool by name, accepted and verified. If it has to be loaded, that waits for its turn.
+    pub(crate) async fn tool(
+        &self,
+        tenant: &TenantId,
+        name: &ToolName,
+    ) -> Result<Arc<Installed>, Unusable> {
+        match self.tools.loaded(name) {
+            Some(installed) => Ok(installed),
+            None => {
+                self.tools.get(&self.engine, &self.admit, &self.admit.tenant(tenant), name).await
+            }
+        }
     }
 
     /// A model by its name in the operator's file.
@@ -149,13 +239,21 @@ impl Inner {
         if let Some(model) = models.get(name) {
             return Ok(model.clone());
         }
-        let Some(config) = self.config.models.get(name) else {
+        let current = self.current();
+        let Some(config) = current.models.get(name) else {
             return Err(Error::input(format!(
                 "there is no model `{name}`: [model.{name}] in {} sets one up",
                 self.config.file_name()
             )));
         };
-        let model: Arc<dyn Model> = match &config.source {
+        let model = self.make_model(config)?;
+        models.insert(name.clone(), model.clone());
+        Ok(model)
+    }
+
+    /// A model as it is set up.
+    pub(crate) fn make_model(&self, config: &ModelConfig) -> Result<Arc<dyn Model>, Error> {
+        Ok(match &config.source {
             ModelSource::Script { file } => {
                 let path = self.config.folder.join(file);
                 let script = ScriptedModel::parse(&read_text(&path)?, &path.display().to_string())?;
@@ -169,9 +267,7 @@ impl Inner {
                 };
                 Arc::new(VendorModel::new(vendor, config.limits, key))
             }
-        };
-        models.insert(name.clone(), model.clone());
-        Ok(model)
+        })
     }
 }
 
@@ -210,7 +306,7 @@ struct LazyStore {
 }
 
 impl LazyStore {
-    fn start(path: std::path::PathBuf) -> Self {
+    fn start(path: PathBuf) -> Self {
         let opening = std::thread::spawn(move || Store::open(&path));
         Self { opening: Mutex::new(Some(opening)), store: OnceLock::new() }
     }
@@ -220,6 +316,9 @@ impl LazyStore {
             let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
             // The handle is there: it is taken only here, and this runs once.
             let opened = opening.take().map(JoinHandle::join);
+            if let Some(Ok(Err(error))) = &opened {
+                tracing::error!(%error, "the store cannot be opened");
+            }
             match opened {
                 Some(Ok(opened)) => opened.map(Arc::new),
                 Some(Err(_)) | None => Err(ringfence_store::Error::Stopped),

@@ -4,20 +4,20 @@
 use ringfence_event::{
     ApprovalScope, CallId, Digest, Event, Hold, Question, SessionId, Stream, Wait,
 };
-use ringfence_session::{CallStatus, Command, Refused, Run, Session, hold_id};
+use ringfence_session::{CallStatus, Command, Session, hold_id};
 use ringfence_store::{Resolved, SessionSummary, Store};
 
 use crate::{
-    Caller, Error, Reconciliation, Runtime,
-    inbox::InboxCommand,
+    Caller, Error, Reconciliation, Runtime, Saying,
     journal::{self, Journal},
-    run::{known_definition, put},
+    run::known_definition,
 };
 
 /// What was done with something that a person said to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// It is recorded. Nobody drives the session: [`Runtime::resume`] goes on with it.
+    /// It is recorded. Nobody drives the session: [`Runtime::resume`] goes on with it, and
+    /// [`Runtime::tend`] does where a service looks after its sessions.
     Recorded,
     /// It lies durably in the inbox of the process that drives the session, which looks there all the
     /// time.
@@ -126,6 +126,21 @@ impl Runtime {
         Ok(store.read(&caller.tenant, &Stream::Session(id.clone()), from_seq, limit)?)
     }
 
+    /// The events of the caller's tenant from a place on, up to `limit` of them: what happened outside any
+    /// session. All of the tenant's users are in it.
+    ///
+    /// # Errors
+    /// When they cannot be read, with the first one that is damaged.
+    pub fn tenant_events(
+        &self,
+        caller: &Caller,
+        from_seq: u64,
+        limit: u32,
+    ) -> Result<Vec<Event>, Error> {
+        let stream = Stream::Tenant(caller.tenant.clone());
+        Ok(self.0.store()?.read(&caller.tenant, &stream, from_seq, limit)?)
+    }
+
     /// All calls of the caller's sessions that wait for a person.
     ///
     /// # Errors
@@ -169,8 +184,7 @@ impl Runtime {
     /// # Errors
     /// When there is no such session, or no run under way in it.
     pub async fn cancel_session(&self, caller: &Caller, id: &SessionId) -> Result<Said, Error> {
-        let run = self.session(caller, id)?.run().map(Run::id).ok_or(Refused::NoRun)?;
-        self.say(caller, id, InboxCommand::Cancel { run }).await
+        self.tell_session(caller, id, &caller.user, Saying::Cancel { run: None }).await
     }
 
     /// Lets a call run that is held. `shown`: what the person was shown, [`Waiting::shown`]; then an
@@ -188,8 +202,8 @@ impl Runtime {
         reason: Option<String>,
         shown: Option<Digest>,
     ) -> Result<Said, Error> {
-        let (call, by) = (call.clone(), caller.user.clone());
-        self.say(caller, id, InboxCommand::Approve { call, by, scope, reason, shown }).await
+        let saying = Saying::Approve { call: call.clone(), scope, reason, shown };
+        self.tell_session(caller, id, &caller.user, saying).await
     }
 
     /// Does not let a call run that is held.
@@ -204,8 +218,8 @@ impl Runtime {
         reason: Option<String>,
         shown: Option<Digest>,
     ) -> Result<Said, Error> {
-        let (call, by) = (call.clone(), caller.user.clone());
-        self.say(caller, id, InboxCommand::Decline { call, by, reason, shown }).await
+        let saying = Saying::Decline { call: call.clone(), reason, shown };
+        self.tell_session(caller, id, &caller.user, saying).await
     }
 
     /// Answers what a tool asks in the middle of a call; `None`: the person would not. The call goes on
@@ -221,14 +235,8 @@ impl Runtime {
         call: &CallId,
         value: Option<serde_json::Value>,
     ) -> Result<Said, Error> {
-        let session = self.session(caller, id)?;
-        let asked = Waiting::of(&session).into_iter().find(|waiting| waiting.call == *call);
-        if let (Some(value), Some(question)) = (&value, asked.and_then(|asked| asked.question)) {
-            ringfence_catalog::check_answer(&question.schema, value)
-                .map_err(|message| Error::UnfitAnswer { call: call.clone(), message })?;
-        }
-        let (call, by) = (call.clone(), caller.user.clone());
-        self.say(caller, id, InboxCommand::Answer { call, by, value }).await
+        self.tell_session(caller, id, &caller.user, Saying::Answer { call: call.clone(), value })
+            .await
     }
 
     /// Says how a call of unknown outcome ended.
@@ -242,46 +250,8 @@ impl Runtime {
         call: &CallId,
         how: Reconciliation,
     ) -> Result<Said, Error> {
-        let result = how.result();
-        let (call, by) = (call.clone(), caller.user.clone());
-        self.say(caller, id, InboxCommand::Reconcile { call, by, result }).await
-    }
-
-    /// Says something to a session: to whoever drives it through the inbox, or, if nobody does, to the
-    /// journal at once. What the session does not take as it stands is refused, and nothing is changed.
-    async fn say(
-        &self,
-        caller: &Caller,
-        id: &SessionId,
-        said: InboxCommand,
-    ) -> Result<Said, Error> {
-        let inner = &self.0;
-        let session = self.session(caller, id)?;
-        let definition = known_definition(inner, caller, &session)?;
-        let now = inner.config.clock.now().max(session.last_at());
-        session.decide(&definition, now, said.clone().command())?;
-        let Some(mut journal) = Journal::try_open(inner, caller, id).await? else {
-            put(inner, caller, id, &said, None).await?;
-            return Ok(Said::Delivered);
-        };
-        // What was put there before, by whoever was too late for the process that is gone.
-        for inboxed in journal.inbox()? {
-            if let Some(command) = InboxCommand::parse(&inboxed.command) {
-                match journal.record(&definition, command.command()) {
-                    Ok(()) | Err(Error::Refused(_)) => journal.done(inboxed.id),
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        let cancels = matches!(said, InboxCommand::Cancel { .. });
-        journal.record(&definition, said.command())?;
-        if cancels {
-            // Nothing of it starts again: an `unsafe` call that was under way is of unknown outcome,
-            // as after every crash.
-            journal.record(&definition, Command::Recover)?;
-        }
-        journal.save(&mut |_| {}).await?;
-        Ok(Said::Recorded)
+        self.tell_session(caller, id, &caller.user, Saying::Reconcile { call: call.clone(), how })
+            .await
     }
 
     /// Closes a session: it takes nothing from then on, and what its tools kept in `scratch` is

@@ -1,7 +1,8 @@
 //! What a session may spend, and how much of it is spent.
 
 use ringfence_agent::{Agent as Definition, RunLimits};
-use ringfence_event::{BudgetLevel, Limit, Money, SessionLimits, Spent};
+use ringfence_event::{BudgetLevel, Limit, Money, SessionLimits, Spent, TenantId};
+use ringfence_policy::TenantBudget;
 use ringfence_session::{Run, Session, Totals};
 
 use crate::{Caller, Error, Runtime, run::kept_agent};
@@ -33,11 +34,23 @@ impl Runtime {
             Err(error) if error.is_usage() => {}
             Err(error) => return Err(error),
         }
-        let budget = self.0.config.grants.tenant_budget(&caller.tenant);
+        let current = self.0.current();
+        let budget = current.grants.tenant_budget(&caller.tenant);
+        all.extend(self.budget_spending(&caller.tenant, budget)?);
+        Ok(all)
+    }
+
+    /// How much is spent of each budget of a tenant, within the windows of time that are open now.
+    pub(crate) fn budget_spending(
+        &self,
+        tenant: &TenantId,
+        budget: Option<&TenantBudget>,
+    ) -> Result<Vec<(Limit, Spent)>, Error> {
+        let mut all = vec![];
         let now = self.0.config.clock.now();
         for entry in budget.into_iter().flat_map(|budget| &budget.entries) {
             let (start, reopens) = entry.window.of(now);
-            let state = self.0.store()?.budget(&caller.tenant, entry.limit, start)?;
+            let state = self.0.store()?.budget(tenant, entry.limit, start)?;
             let (level, reopens) = (BudgetLevel::Tenant, Some(reopens));
             all.push((
                 entry.limit,

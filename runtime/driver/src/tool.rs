@@ -12,7 +12,10 @@ use ringfence_policy::{Grants, Manifest, ToolPolicy};
 use ringfence_sandbox::{Definition, Engine, Tool};
 use tokio::sync::OnceCell;
 
-use crate::Error;
+use crate::{
+    Error,
+    admit::{Admission, Tenant},
+};
 
 /// A tool that can be called.
 #[derive(Clone)]
@@ -38,19 +41,28 @@ impl Installed {
         ToolPolicy::compile(tenant, &facts, &self.manifest, grants)
     }
 
-    /// Loads a tool as it lies there, whatever the lock says, and asks it what it offers.
+    /// Loads a tool as it lies there, whatever the lock says, and asks it what it offers. That waits for
+    /// its turn among the tenants.
     pub(crate) async fn load(
         engine: &Engine,
-        folder: &ToolFolder,
+        (admit, tenant): (&Admission, &Arc<Tenant>),
+        folder: ToolFolder,
         manifest: Manifest,
         source: &str,
     ) -> Result<Self, Error> {
-        let tool = compile(engine, folder, &manifest)?;
+        let slot = admit.compile(tenant).await;
+        // Beside the threads that run guests: it may take long.
+        let (engine, of_tool) = (engine.clone(), manifest.clone());
+        let compiling = tokio::task::spawn_blocking(move || {
+            // Whoever wanted it may go away, and it goes on: the slot is taken as long as it does.
+            compile(&engine, &folder, &of_tool).map(|tool| (tool, folder, slot))
+        });
+        let (tool, folder, _slot) = compiling.await.unwrap_or_else(|_| Err(host_failed()))?;
         let error = |source| Error::Tool { tool: manifest.name.clone(), source };
         let definitions = tool.definitions().await.map_err(error)?;
         let described = describe(&manifest, definitions.into_iter().map(raw).collect())?;
         Ok(Self {
-            entry: Entry::new(folder, source, described.functions),
+            entry: Entry::new(&folder, source, described.functions),
             warnings: described.warnings.iter().map(ToString::to_string).collect(),
             manifest,
             tool,
@@ -61,6 +73,10 @@ impl Installed {
 fn compile(engine: &Engine, folder: &ToolFolder, manifest: &Manifest) -> Result<Tool, Error> {
     Tool::load(engine, &folder.component)
         .map_err(|source| Error::Tool { tool: manifest.name.clone(), source })
+}
+
+fn host_failed() -> Error {
+    Error::input("loading it failed in the host")
 }
 
 fn raw(definition: Definition) -> RawDefinition {
@@ -119,6 +135,23 @@ impl Tools {
         self.cells().remove(tool);
     }
 
+    /// Takes the lock file as it is now, whatever others changed in it: what was loaded of tools that are
+    /// not what they were is not used again. What is substituted stays.
+    pub(crate) fn reload(&self, lock: Lock) {
+        let before = self.accepted();
+        let changed = |name: &ToolName| lock.get(name) != before.lock.get(name);
+        let mut cells = self.cells();
+        cells.retain(|name, cell| {
+            let is_substitute = cell.get().is_some_and(|installed| {
+                before.lock.get(name).is_none_or(|entry| !same_build(entry, &installed.entry))
+            });
+            is_substitute || !changed(name)
+        });
+        let folder = before.folder.clone();
+        *self.accepted.write().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(Accepted { lock, folder });
+    }
+
     /// What a tool offers: as it was substituted, or else as it was accepted. Loads nothing.
     pub(crate) fn entry(&self, name: &ToolName) -> Option<Entry> {
         match self.loaded(name) {
@@ -138,15 +171,22 @@ impl Tools {
     pub(crate) async fn get(
         &self,
         engine: &Engine,
+        admit: &Admission,
+        tenant: &Arc<Tenant>,
         name: &ToolName,
     ) -> Result<Arc<Installed>, Unusable> {
         let cell = self.cells().entry(name.clone()).or_default().clone();
         let load = async || {
+            let slot = admit.compile(tenant).await;
             let (accepted, engine, name) = (self.accepted(), engine.clone(), name.clone());
-            let loading = tokio::task::spawn_blocking(move || accepted.load(&engine, &name));
+            // Whoever wants it may go away, and loading goes on: the slot is taken as long as it does.
+            let loading = tokio::task::spawn_blocking(move || {
+                let _slot = slot;
+                accepted.load(&engine, &name)
+            });
             match loading.await {
                 Ok(loaded) => loaded.map(Arc::new),
-                Err(_) => Err(Unusable::Broken(Error::input("loading it failed in the host"))),
+                Err(_) => Err(Unusable::Broken(host_failed())),
             }
         };
         cell.get_or_try_init(load).await.cloned()
@@ -166,6 +206,12 @@ impl Tools {
         let name = installed.manifest.name.clone();
         self.cells().insert(name, Arc::new(OnceCell::new_with(Some(Arc::new(installed)))));
     }
+}
+
+/// Whether two entries are of one build that asks the same.
+pub(crate) fn same_build(one: &Entry, other: &Entry) -> bool {
+    let of = |entry: &Entry| (entry.component, entry.definitions, entry.manifest);
+    of(one) == of(other)
 }
 
 impl Accepted {

@@ -13,6 +13,7 @@ use std::{
 use ::url::Url;
 use ringfence_event::{Price, SecretPlace};
 use ringfence_policy::{ConfigError, Count, Millis, SecretGrant};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
@@ -24,6 +25,8 @@ const TIME: Duration = Duration::from_secs(600);
 /// The longest silence if nothing else is said: vendors send a sign of life every few seconds, and a
 /// model on one's own machine reads a long prompt in less.
 const IDLE: Duration = Duration::from_secs(60);
+/// Requests under way if nothing else is said: more than one key of a vendor's is allowed to have.
+const CONCURRENT_REQUESTS: u32 = 64;
 /// Anthropic wants to be told how long a reply may be; this is a long page, and every model writes it.
 const ANTHROPIC_OUTPUT_TOKENS: u64 = 4096;
 
@@ -53,20 +56,32 @@ const ANTHROPIC_OUTPUT_TOKENS: u64 = 4096;
 /// | `output-tokens` | The most tokens of one reply; absent: what the model itself allows, 4096 with `anthropic`. |
 /// | `context-tokens` | What the model takes. A request of more, by a quarter of its bytes, is not sent. |
 /// | `time` | The most time of one request; absent: 10min. |
+/// | `concurrent-requests` | How many requests are under way at one time, of all tenants; absent: 64. |
 /// | `idle` | The longest silence of the server, before its answer and in it; absent: 60s. |
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ModelTable {
+    #[schemars(with = "Protocol")]
     protocol: Spanned<Protocol>,
+    #[schemars(with = "Option<PathBuf>")]
     script: Option<Spanned<PathBuf>>,
+    #[schemars(with = "Option<String>")]
     url: Option<Spanned<String>>,
+    #[schemars(with = "Option<String>")]
     name: Option<Spanned<String>>,
+    #[schemars(with = "Option<SecretGrant>")]
     key: Option<Spanned<SecretGrant>>,
     price: Option<PriceTable>,
+    #[schemars(with = "Option<Count>")]
     output_tokens: Option<Spanned<Count>>,
+    #[schemars(with = "Option<Count>")]
     context_tokens: Option<Spanned<Count>>,
+    #[schemars(with = "Option<Millis>")]
     time: Option<Spanned<Millis>>,
+    #[schemars(with = "Option<Millis>")]
     idle: Option<Spanned<Millis>>,
+    #[schemars(with = "Option<Count>")]
+    concurrent_requests: Option<Spanned<Count>>,
 }
 
 /// One model as it is set up.
@@ -76,6 +91,8 @@ pub struct ModelConfig {
     pub price: Option<Price>,
     /// How much it reads and writes at most.
     pub limits: TokenLimits,
+    /// How many requests are under way at one time.
+    pub concurrent_requests: u32,
     /// Where its replies come from.
     pub source: ModelSource,
 }
@@ -158,15 +175,29 @@ impl fmt::Display for Protocol {
     }
 }
 
+impl JsonSchema for Protocol {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Protocol".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "enum": Self::KNOWN })
+    }
+}
+
+impl Protocol {
+    /// All of them, as they are written.
+    const KNOWN: &[&str] = &["openai-chat", "openai-responses", "anthropic", "scripted"];
+}
+
 impl<'de> Deserialize<'de> for Protocol {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const KNOWN: &[&str] = &["openai-chat", "openai-responses", "anthropic", "scripted"];
         Ok(match String::deserialize(deserializer)?.as_str() {
             "scripted" => Self::Scripted,
             "openai-chat" => Self::Vendor(VendorProtocol::OpenAiChat),
             "openai-responses" => Self::Vendor(VendorProtocol::OpenAiResponses),
             "anthropic" => Self::Vendor(VendorProtocol::Anthropic),
-            other => return Err(de::Error::unknown_variant(other, KNOWN)),
+            other => return Err(de::Error::unknown_variant(other, Self::KNOWN)),
         })
     }
 }
@@ -188,6 +219,7 @@ impl ModelTable {
             context: tokens(place, self.context_tokens, "context-tokens")?,
         };
         let price = self.price.map(PriceTable::price);
+        let concurrent_requests = concurrent(place, self.concurrent_requests)?;
         let source = match protocol {
             Protocol::Scripted => {
                 let others = [
@@ -225,8 +257,18 @@ impl ModelTable {
                 })
             }
         };
-        Ok(ModelConfig { price, limits, source })
+        Ok(ModelConfig { price, limits, concurrent_requests, source })
     }
+}
+
+/// As many requests as a place may have.
+fn concurrent(place: Place<'_>, given: Option<Spanned<Count>>) -> Result<u32, ConfigError> {
+    let Some(given) = given else { return Ok(CONCURRENT_REQUESTS) };
+    let count = u32::try_from(given.get_ref().0).ok().filter(|count| (1..=10_000).contains(count));
+    count.ok_or_else(|| {
+        let message = "concurrent-requests is a number from 1 to 10000";
+        ConfigError::at(place.file, place.text, given.span(), message)
+    })
 }
 
 fn span<T>(key: &Option<Spanned<T>>) -> Option<Range<usize>> {

@@ -16,9 +16,9 @@
 //! )?;
 //! let request = ModelRequest {
 //!     model: "main".parse()?,
-//!     instructions: String::new(),
-//!     functions: vec![],
-//!     messages: vec![Message::User { text: "hello there".into() }],
+//!     instructions: "".into(),
+//!     functions: vec![].into(),
+//!     messages: vec![Message::User { text: "hello there".into() }.into()],
 //!     parameters: Default::default(),
 //! };
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {

@@ -23,7 +23,7 @@ impl TokenLimits {
     /// Refuses a request that the model does not take, before it costs anything.
     pub(crate) fn admit(&self, request: &ModelRequest) -> Result<(), ModelError> {
         let Some(allowed) = self.context else { return Ok(()) };
-        let taken = estimated_tokens(request_bytes(request));
+        let taken = estimated_tokens(request.bytes());
         if taken <= allowed {
             return Ok(());
         }
@@ -32,9 +32,4 @@ impl TokenLimits {
         );
         Err(ModelError::new(ModelFailureClass::TooLong, message))
     }
-}
-
-/// The size of a request, as JSON.
-pub(crate) fn request_bytes(request: &ModelRequest) -> usize {
-    serde_json::to_vec(request).map_or(0, |json| json.len())
 }

@@ -18,6 +18,21 @@ pub trait Model: Send + Sync {
     /// # Errors
     /// When there is no reply. The run ends with it, unless the driver tries again.
     fn complete<'a>(&'a self, request: &'a ModelRequest, deltas: &'a dyn Deltas) -> Completion<'a>;
+
+    /// The same within a trace: a model behind HTTP sends the header `traceparent` with its request. It is
+    /// no part of what is asked, and what is replied must not follow from it.
+    ///
+    /// # Errors
+    /// As for [`complete`](Self::complete).
+    fn complete_within<'a>(
+        &'a self,
+        request: &'a ModelRequest,
+        deltas: &'a dyn Deltas,
+        traceparent: Option<&'a str>,
+    ) -> Completion<'a> {
+        let _ = traceparent;
+        self.complete(request, deltas)
+    }
 }
 
 /// Hears the pieces of a reply while it comes.

@@ -4,14 +4,13 @@
 use std::future;
 
 use ringfence_event::{
-    Message, ModelFailureClass, ModelReply, ModelRequest, ProposedCall, TokenUsage,
+    Message, ModelFailureClass, ModelReply, ModelRequest, ProposedCall, Shared, TokenUsage,
     estimated_tokens,
 };
 use serde_json::Value;
 
 use crate::{
     Completion, Deltas, Model, ModelError, ScriptError, TokenLimits,
-    limits::request_bytes,
     script::{self, Arguments, Reply, Turn},
 };
 
@@ -98,7 +97,7 @@ impl ScriptedModel {
         let text = view.fill(text);
         let of_calls = calls.iter().map(|call| call.function.len() + call.arguments.len());
         let output = estimated_tokens(text.len() + of_calls.sum::<usize>());
-        let input = estimated_tokens(request_bytes(request));
+        let input = estimated_tokens(request.bytes());
         let tokens = TokenUsage { input, cached: 0, output };
         if let Some(allowed) = self.limits.output_of(request)
             && output > allowed
@@ -130,16 +129,16 @@ struct View<'a> {
     /// Replies so far, and one.
     step: usize,
     /// What came after the last reply.
-    news: &'a [Message],
+    news: &'a [Shared<Message>],
     /// The text of the last result.
     last: &'a str,
 }
 
 impl<'a> View<'a> {
-    fn of(messages: &'a [Message]) -> Self {
-        let is_reply = |message: &Message| matches!(message, Message::Assistant { .. });
+    fn of(messages: &'a [Shared<Message>]) -> Self {
+        let is_reply = |message: &Shared<Message>| matches!(**message, Message::Assistant { .. });
         let start = messages.iter().rposition(is_reply).map_or(0, |reply| reply + 1);
-        let last = messages.iter().rev().find_map(|message| match message {
+        let last = messages.iter().rev().find_map(|message| match &**message {
             Message::Result { text, .. } => Some(text.as_str()),
             _ => None,
         });
@@ -153,14 +152,14 @@ impl<'a> View<'a> {
     fn fits(&self, turn: &Turn) -> bool {
         let when = &turn.when;
         let contains = |part: &String| {
-            self.news.iter().any(|message| match message {
+            self.news.iter().any(|message| match &**message {
                 Message::User { text } | Message::Result { text, .. } => text.contains(part),
                 Message::Assistant { .. } => false,
             })
         };
         let outcome = |word: &str| {
             self.news.iter().any(
-                |message| matches!(message, Message::Result { outcome, .. } if outcome == word),
+                |message| matches!(&**message, Message::Result { outcome, .. } if outcome == word),
             )
         };
         when.step.is_none_or(|step| step == self.step)
@@ -171,7 +170,7 @@ impl<'a> View<'a> {
     fn unmatched(&self) -> ModelError {
         let mut message = format!("no turn of the script fits step {}", self.step);
         for news in self.news {
-            let (who, text) = match news {
+            let (who, text) = match &**news {
                 Message::User { text } => ("the user said".to_owned(), text),
                 Message::Result { function, outcome, text, .. } => {
                     (format!("{function} {outcome}"), text)

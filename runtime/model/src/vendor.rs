@@ -24,7 +24,6 @@ use rustls::RootCertStore;
 use serde_json::Value;
 use sse_stream::SseStream;
 
-pub(crate) use self::client::is_nearby;
 use self::{
     body::{Broken, pieces},
     client::HttpClient,
@@ -32,7 +31,7 @@ use self::{
 };
 use crate::{
     Completion, Deltas, KeySource, Model, ModelError, TokenLimits, VendorConfig, VendorProtocol,
-    key::Key, limits::request_bytes,
+    key::Key,
 };
 
 /// The longest message of a failure: what a vendor says in a few sentences.
@@ -90,12 +89,17 @@ impl VendorModel {
         &self,
         request: &ModelRequest,
         deltas: &dyn Deltas,
+        traceparent: Option<&str>,
         key: &mut Option<Arc<Key>>,
         draft: &mut Draft,
     ) -> Result<(), ModelError> {
         self.limits.admit(request)?;
         *key = self.key.read().await?.map(Arc::new);
-        let request = self.request(request, key.as_deref())?;
+        let mut request = self.request(request, key.as_deref())?;
+        // What is no header is no trace either, and a question is asked all the same.
+        if let Some(traceparent) = traceparent.and_then(|text| HeaderValue::from_str(text).ok()) {
+            request.headers_mut().insert("traceparent", traceparent);
+        }
         let idle = self.config.idle;
         let response = tokio::time::timeout(idle, self.client.send(request)).await;
         let response = response
@@ -245,9 +249,18 @@ impl VendorModel {
 
 impl Model for VendorModel {
     fn complete<'a>(&'a self, request: &'a ModelRequest, deltas: &'a dyn Deltas) -> Completion<'a> {
+        self.complete_within(request, deltas, None)
+    }
+
+    fn complete_within<'a>(
+        &'a self,
+        request: &'a ModelRequest,
+        deltas: &'a dyn Deltas,
+        traceparent: Option<&'a str>,
+    ) -> Completion<'a> {
         Box::pin(async move {
             let (mut key, mut draft) = (None, Draft::default());
-            let asked = self.ask(request, deltas, &mut key, &mut draft);
+            let asked = self.ask(request, deltas, traceparent, &mut key, &mut draft);
             let asked = tokio::time::timeout(self.config.time, asked).await;
             let asked = asked.unwrap_or_else(|_| {
                 let time = self.config.time.as_millis();
@@ -256,7 +269,7 @@ impl Model for VendorModel {
             });
             // What the vendor said it cost holds for a reply that came to nothing, too.
             let tokens = draft.tokens.unwrap_or_default();
-            let sent = request_bytes(request);
+            let sent = request.bytes();
             let steps = wire::replies(request);
             let reply = match asked {
                 Ok(()) => draft.finish(sent, steps).map_err(ModelError::from),

@@ -39,8 +39,8 @@ fn ask_with(
     let request = ModelRequest {
         model: "main".parse().unwrap(),
         instructions: "Be brief.".into(),
-        functions: vec![],
-        messages: messages.to_vec(),
+        functions: vec![].into(),
+        messages: messages.iter().cloned().map(Into::into).collect(),
         parameters: Parameters { output_tokens },
     };
     let model = ScriptedModel::parse(script, "script.toml").unwrap().with_limits(limits);

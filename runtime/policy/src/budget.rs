@@ -4,6 +4,7 @@
 use std::{fmt, marker::PhantomData, str::FromStr};
 
 use ringfence_event::{Limit, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
@@ -119,16 +120,20 @@ fn days_before(year: u64, month: u64) -> u64 {
 }
 
 /// `[tenant.NAME.budget]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct BudgetTable {
     /// Calls that are proposed.
+    #[schemars(with = "Option<Each<Count>>")]
     calls: Option<Spanned<Each<Count>>>,
     /// Tokens read and written by models.
+    #[schemars(with = "Option<Each<Count>>")]
     tokens: Option<Spanned<Each<Count>>>,
     /// Units of fuel.
+    #[schemars(with = "Option<Each<Fuel>>")]
     fuel: Option<Spanned<Each<Fuel>>>,
     /// Dollars for models.
+    #[schemars(with = "Option<Each<Usd>>")]
     usd: Option<Spanned<Each<Usd>>>,
 }
 
@@ -168,6 +173,17 @@ fn add<T>(
 struct Each<T> {
     of: T,
     window: Window,
+}
+
+impl<T> JsonSchema for Each<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Each".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let said = "An amount in a window of time: `5 per day`, or per hour, week or month.";
+        schemars::json_schema!({ "type": "string", "description": said })
+    }
 }
 
 impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Each<T> {

@@ -7,7 +7,10 @@ use std::{
     net::IpAddr,
 };
 
-use ringfence_event::{Access, Digest, FunctionName, RootName, Scope, SecretName, ToolName};
+use ringfence_event::{
+    Access, AgentName, Digest, FunctionName, RootName, Scope, SecretName, ToolName,
+};
+use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
     de::{self, value::MapAccessDeserializer},
@@ -16,11 +19,11 @@ use toml::Spanned;
 
 use crate::{
     BudgetTable, Bytes, ConfigKey, Count, HoldTable, LimitTable, Method, Origin, PathPattern,
-    Quota, QuotaTable, SecretGrant, SocketTarget, socket::is_one,
+    Quota, QuotaTable, Rate, SecretGrant, SinkTable, SocketTarget, socket::is_one,
 };
 
 /// `[defaults]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Defaults {
     /// The ceiling of every call, and what a tool gets that asks nothing.
@@ -28,66 +31,103 @@ pub struct Defaults {
 }
 
 /// `[grant-set.NAME]`: grants to share by name.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct GrantSet {
     /// Folders for roots.
+    #[schemars(with = "BTreeMap<RootName, FsGrant>")]
     pub fs: BTreeMap<RootName, Spanned<FsGrant>>,
     /// Origins.
+    #[schemars(with = "Option<Vec<HttpGrant>>")]
     pub http: Option<Spanned<Vec<Spanned<HttpGrant>>>>,
     /// Memory buckets.
+    #[schemars(with = "BTreeMap<Scope, Access>")]
     pub memory: BTreeMap<Scope, Spanned<Access>>,
     /// Configuration values.
+    #[schemars(with = "BTreeMap<ConfigKey, String>")]
     pub config: BTreeMap<ConfigKey, Spanned<String>>,
     /// Where sockets may lead.
+    #[schemars(with = "Option<Vec<SocketGrant>>")]
     pub sockets: Option<Spanned<Vec<Spanned<SocketGrant>>>>,
 }
 
 /// `[tenant.NAME]`, as far as policy goes. A program that offers a tenant more keys has its own
 /// table and hands over this part.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct TenantGrants {
     /// The tools it may use. A tool without a table here is refused whole.
+    #[schemars(with = "BTreeMap<ToolName, ToolGrant>")]
     pub tool: BTreeMap<Spanned<ToolName>, ToolGrant>,
+    /// The agents that its API keys may start, by their names in `[agent.NAME]`.
+    #[schemars(with = "Vec<AgentName>")]
+    pub agents: Vec<Spanned<AgentName>>,
     /// What it may hold.
     pub quota: QuotaTable,
     /// What it may spend in a window of time.
     pub budget: BudgetTable,
     /// Which of its calls a person must say yes to.
+    #[schemars(with = "Vec<HoldTable>")]
     pub hold: Vec<Spanned<HoldTable>>,
+    /// How many turns it gets, where tenants wait, for one of a tenant that says nothing.
+    #[schemars(with = "Option<Count>")]
+    pub weight: Option<Spanned<Count>>,
+    /// How many direct calls and inputs it may begin.
+    #[schemars(with = "Option<Rate>")]
+    pub rate: Option<Spanned<Rate>>,
+    /// How many of them may wait for their turn.
+    #[schemars(with = "Option<Count>")]
+    pub queue: Option<Spanned<Count>>,
+    /// How many of its calls run at one time.
+    #[schemars(with = "Option<Count>")]
+    pub concurrent_calls: Option<Spanned<Count>>,
+    /// How many of its runs are driven at one time.
+    #[schemars(with = "Option<Count>")]
+    pub concurrent_runs: Option<Spanned<Count>>,
+    /// Where its events go besides the journal.
+    #[schemars(with = "Vec<SinkTable>")]
+    pub sink: Vec<Spanned<SinkTable>>,
 }
 
 /// `[tenant.NAME.tool.NAME]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct ToolGrant {
     /// The only component this grant is for.
+    #[schemars(with = "Option<Digest>")]
     pub digest: Option<Spanned<Digest>>,
     /// Grant sets that it includes.
     #[serde(rename = "use")]
+    #[schemars(with = "Vec<String>")]
     pub sets: Vec<Spanned<String>>,
     /// The functions it is for; absent: all.
+    #[schemars(with = "Option<BTreeSet<FunctionName>>")]
     pub functions: Option<Spanned<BTreeSet<FunctionName>>>,
     /// Folders for roots.
+    #[schemars(with = "BTreeMap<RootName, FsGrant>")]
     pub fs: BTreeMap<RootName, Spanned<FsGrant>>,
     /// Origins.
+    #[schemars(with = "Option<Vec<HttpGrant>>")]
     pub http: Option<Spanned<Vec<Spanned<HttpGrant>>>>,
     /// Memory buckets.
+    #[schemars(with = "BTreeMap<Scope, Access>")]
     pub memory: BTreeMap<Scope, Spanned<Access>>,
     /// Configuration values.
+    #[schemars(with = "BTreeMap<ConfigKey, String>")]
     pub config: BTreeMap<ConfigKey, Spanned<String>>,
     /// Where the secrets are kept that the manifest names. No grant set has any: a secret is
     /// given to one tool of one tenant at a time.
+    #[schemars(with = "BTreeMap<SecretName, SecretGrant>")]
     pub secret: BTreeMap<SecretName, Spanned<SecretGrant>>,
     /// Where sockets may lead.
+    #[schemars(with = "Option<Vec<SocketGrant>>")]
     pub sockets: Option<Spanned<Vec<Spanned<SocketGrant>>>>,
     /// The ceiling of this tool's calls.
     pub limits: LimitTable,
 }
 
 /// `fs.ROOT = { path = "…", access = "read" }`, or `fs.scratch = { access = "write" }`
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
     rename_all = "kebab-case",
@@ -138,6 +178,8 @@ impl From<Origin> for HttpGrant {
     }
 }
 
+crate::schema::text_or!(HttpGrant: "HttpGrant", "An origin such as `https://host`, or a table that narrows it.", HttpGrantTable);
+
 impl<'de> Deserialize<'de> for HttpGrant {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
@@ -171,7 +213,7 @@ impl<'de> Deserialize<'de> for HttpGrant {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct HttpGrantTable {
     url: String,
@@ -195,6 +237,8 @@ pub struct SocketGrant {
     /// The address to connect to in place of what the name resolves to.
     pub address: Option<IpAddr>,
 }
+
+crate::schema::text_or!(SocketGrant: "SocketGrant", "A host and port such as `db.example:5432`, or a table that says the name's address.", SocketGrantTable);
 
 impl<'de> Deserialize<'de> for SocketGrant {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -229,7 +273,7 @@ impl<'de> Deserialize<'de> for SocketGrant {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct SocketGrantTable {
     to: String,

@@ -9,15 +9,15 @@ use std::{
 };
 
 use ringfence_event::{
-    Access, CallLimits, Digest, FileOwner, FunctionName, RootName, Scope, SecretName, SecretPlace,
-    TenantId, ToolName, UserId,
+    Access, AgentName, CallLimits, Digest, FileOwner, FunctionName, RootName, Scope, SecretName,
+    SecretPlace, TenantId, ToolName, UserId,
 };
 use toml::Spanned;
 
 use crate::{
     ConfigError, ConfigKey, Defaults, FsGrant, GrantSet, HoldRules, HttpGrant, LimitTable,
-    MemoryLimits, Origin, Quota, QuotaTable, SecretGrant, SocketGrant, TenantBudget, TenantGrants,
-    TenantQuota, ToolGrant, config::line_of,
+    MemoryLimits, Origin, Quota, QuotaTable, SecretGrant, Sink, SocketGrant, TenantBudget,
+    TenantGrants, TenantQuota, TenantShare, ToolGrant, config::line_of,
 };
 
 /// The name under which flags appear where files do.
@@ -34,6 +34,9 @@ pub struct Grants {
     quotas: BTreeMap<TenantId, (TenantQuota, QuotaLines)>,
     budgets: BTreeMap<TenantId, TenantBudget>,
     holds: BTreeMap<TenantId, HoldRules>,
+    shares: BTreeMap<TenantId, TenantShare>,
+    sinks: BTreeMap<TenantId, Vec<Sink>>,
+    agents: BTreeMap<TenantId, BTreeMap<AgentName, Range<usize>>>,
     flags: Option<Arc<Granted>>,
 }
 
@@ -176,6 +179,9 @@ impl Grants {
             quotas: BTreeMap::new(),
             budgets: BTreeMap::new(),
             holds: BTreeMap::new(),
+            shares: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+            agents: BTreeMap::new(),
             flags: None,
         }
     }
@@ -201,15 +207,24 @@ impl Grants {
         let (mut tools, mut memory, mut quotas) =
             (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (mut budgets, mut holds) = (BTreeMap::new(), BTreeMap::new());
+        let (mut shares, mut sinks, mut agents) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (tenant, grants) in tenants {
+            shares.insert(tenant.clone(), TenantShare::read(file, text, &tenant, &grants)?);
             budgets.insert(tenant.clone(), grants.budget.budget(file, text)?);
             let table = format!("[[tenant.{tenant}.hold]]");
             let rules = HoldRules::read(file, text, FileOwner::Operator, &table, grants.hold)?;
             holds.insert(tenant.clone(), rules);
+            sinks.insert(tenant.clone(), Sink::read(file, text, folder, grants.sink)?);
             if let Some(quota) = &grants.quota.memory {
                 let line = source.line(quota.span());
                 memory.insert(tenant.clone(), (quota.get_ref().0, line));
             }
+            let named = grants.agents.into_iter().map(|name| {
+                let span = name.span();
+                (name.into_inner(), span)
+            });
+            agents.insert(tenant.clone(), named.collect());
             let mut given = BTreeMap::new();
             let quota = (grants.quota.quota(), source.quota_lines(&grants.quota));
             quotas.insert(tenant.clone(), quota);
@@ -221,7 +236,19 @@ impl Grants {
             tools.insert(tenant, given);
         }
         let (file, defaults) = (file.to_owned(), defaults.limits);
-        Ok(Self { file, defaults, tools, memory, quotas, budgets, holds, flags: None })
+        Ok(Self {
+            file,
+            defaults,
+            tools,
+            memory,
+            quotas,
+            budgets,
+            holds,
+            shares,
+            sinks,
+            agents,
+            flags: None,
+        })
     }
 
     /// Grants by flags alone: any tool may be called, with what the flags give.
@@ -276,14 +303,24 @@ impl Grants {
         self.tools.get(tenant).into_iter().flat_map(BTreeMap::keys)
     }
 
+    /// The agents that a tenant may start, with their places in the file.
+    pub fn agents(&self, tenant: &TenantId) -> impl Iterator<Item = (&AgentName, &Range<usize>)> {
+        self.agents.get(tenant).into_iter().flatten()
+    }
+
     /// Every folder that is given to anybody, by the file and by flags. `scratch` is none.
     pub fn roots(&self) -> impl Iterator<Item = GrantedRoot<'_>> {
         let by_file = self.tools.iter().flat_map(|(tenant, tools)| {
             let of_tools = tools.values().flat_map(|granted| &granted.fs);
             of_tools.filter_map(move |(name, root)| root.granted(Some(tenant), name))
         });
+        by_file.chain(self.flag_roots())
+    }
+
+    /// The folders that flags give. `scratch` is none.
+    pub fn flag_roots(&self) -> impl Iterator<Item = GrantedRoot<'_>> {
         let by_flags = self.flags.iter().flat_map(|granted| &granted.fs);
-        by_file.chain(by_flags.filter_map(|(name, root)| root.granted(None, name)))
+        by_flags.filter_map(|(name, root)| root.granted(None, name))
     }
 
     /// What a tenant may hold over all its roots.
@@ -298,10 +335,21 @@ impl Grants {
         self.budgets.get(tenant)
     }
 
+    /// What a tenant may have of what all share.
+    #[must_use]
+    pub fn tenant_share(&self, tenant: &TenantId) -> TenantShare {
+        self.shares.get(tenant).copied().unwrap_or_default()
+    }
+
     /// Which calls of a tenant a person must say yes to; `None` for a tenant without a table.
     #[must_use]
     pub fn hold_rules(&self, tenant: &TenantId) -> Option<&HoldRules> {
         self.holds.get(tenant)
+    }
+
+    /// Where events of tenants go besides the journal.
+    pub fn sinks(&self) -> impl Iterator<Item = (&TenantId, &Sink)> {
+        self.sinks.iter().flat_map(|(tenant, sinks)| sinks.iter().map(move |sink| (tenant, sink)))
     }
 
     pub(crate) fn file(&self) -> &str {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt, ops::Range};
 
 use ringfence_event::{ApprovalScope, Effect, FileOwner, FunctionName, OnExpiry, ToolName};
+use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
     de::{
@@ -19,33 +20,49 @@ use crate::{
 };
 
 /// `[[hold]]`: which calls a person must say yes to. All the keys that are given must match.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct HoldTable {
     tool: Option<ToolName>,
+    #[schemars(with = "Option<FunctionName>")]
     function: Option<Spanned<FunctionName>>,
     effect: Option<EffectList>,
     host: Option<HostPattern>,
+    #[schemars(with = "Option<FilePattern>")]
     path: Option<Spanned<FilePattern>>,
     argument: Option<ArgumentTable>,
     spent: Option<Usd>,
+    #[schemars(with = "Option<Millis>")]
     expires: Option<Spanned<Millis>>,
+    #[schemars(with = "Option<OnExpiry>")]
     on_expiry: Option<Spanned<OnExpiry>>,
     answer: Option<ApprovalScope>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
     expecting = "a table such as `{ at = \"/amount\", matches = \"*00\" }`"
 )]
 struct ArgumentTable {
+    #[schemars(with = "String")]
     at: Spanned<String>,
     matches: String,
 }
 
 #[derive(Clone, Debug)]
 struct EffectList(BTreeSet<Effect>);
+
+impl JsonSchema for EffectList {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "EffectList".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let one = generator.subschema_for::<Effect>();
+        schemars::json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
+    }
+}
 
 impl<'de> Deserialize<'de> for EffectList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

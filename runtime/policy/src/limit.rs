@@ -8,7 +8,7 @@ use crate::{Bytes, Count, Fuel, Millis};
 macro_rules! limit_table {
     ($($(#[$doc:meta])* $field:ident: $unit:ident,)*) => {
         /// A `[limits]` table: any of the fields of [`CallLimits`], each in its unit.
-        #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
         #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
         pub struct LimitTable {
             $($(#[$doc])* pub $field: Option<$unit>,)*

@@ -1,6 +1,7 @@
 //! What roots may hold: bytes, files and open handles, as an operator writes it. Counted by whoever
 //! opens the roots; what is full is named here, so that a denial can say which line bounds it.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -49,16 +50,20 @@ pub enum Full {
 }
 
 /// `[tenant.NAME.quota]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct QuotaTable {
     /// The keys and values of all memory buckets together; a bucket has a quarter of it.
+    #[schemars(with = "Option<Bytes>")]
     pub memory: Option<Spanned<Bytes>>,
     /// The sizes of the files in all roots together.
+    #[schemars(with = "Option<Bytes>")]
     pub bytes: Option<Spanned<Bytes>>,
     /// The entries of all roots together.
+    #[schemars(with = "Option<Count>")]
     pub files: Option<Spanned<Count>>,
     /// Files and folders open at one time.
+    #[schemars(with = "Option<Count>")]
     pub handles: Option<Spanned<Count>>,
 }
 

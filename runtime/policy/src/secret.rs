@@ -4,6 +4,7 @@
 use std::{fmt, path::Path};
 
 use ringfence_event::{SecretName, SecretPlace, UserId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::quote::quote;
@@ -148,7 +149,7 @@ pub struct SecretGrant {
     pub user: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
     expecting = "a table: `{ env = \"VARIABLE\" }`, `{ file = \"PATH\" }`, or `{ keyring = \"SERVICE\", account = \"ACCOUNT\" }`"
@@ -160,6 +161,16 @@ struct GrantTable {
     account: Option<String>,
     #[serde(default)]
     user: bool,
+}
+
+impl JsonSchema for SecretGrant {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SecretGrant".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        GrantTable::json_schema(generator)
+    }
 }
 
 impl<'de> Deserialize<'de> for SecretGrant {

@@ -122,6 +122,13 @@ pub(crate) struct Rules {
     listed: bool,
 }
 
+impl Rules {
+    /// Whether the operator lists it, or lists none.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.listed
+    }
+}
+
 impl ToolPolicy {
     /// Joins the two sides. Never fails: what is not granted is a denial at the call.
     #[must_use]
@@ -271,6 +278,18 @@ impl ToolPolicy {
 
     pub(crate) fn joined(&self) -> &Joined {
         &self.inner
+    }
+
+    /// Whether every call is refused.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner.closed.is_some()
+    }
+
+    /// What a function may do.
+    pub(crate) fn rules(&self, function: &FunctionName) -> Option<&Rules> {
+        let functions = &self.inner.functions;
+        let found = functions.binary_search_by(|rules| rules.name.cmp(function)).ok()?;
+        functions.get(found)
     }
 
     /// The effect of a function, whatever is granted.

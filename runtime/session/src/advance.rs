@@ -45,11 +45,11 @@ impl<'d> Draft<'d> {
     }
 
     /// Everything that follows, until something outside has to happen.
-    pub(crate) fn advance(mut self) -> Result<Vec<Decided>, Refused> {
+    pub(crate) fn advance(mut self) -> Result<(Vec<Decided>, Session), Refused> {
         while let Some(body) = self.next() {
             self.record(body)?;
         }
-        Ok(self.decided)
+        Ok((self.decided, self.session))
     }
 
     /// The one event that follows from the state.
@@ -197,7 +197,7 @@ impl<'d> Draft<'d> {
             summary: None,
             failure: Some(failure.clone()),
             model: request.model.clone(),
-            request: request.digest(),
+            request: request.digests().0,
             // Told with the failure.
             tokens: Default::default(),
             cost: None,

@@ -46,9 +46,9 @@ pub enum Command {
     ModelRequested {
         /// For which step.
         step: StepId,
-        /// [`ModelRequest::digest`](ringfence_event::ModelRequest::digest).
+        /// Of the whole request: the first of [`ModelRequest::digests`](ringfence_event::ModelRequest::digests).
         request: Digest,
-        /// [`ModelRequest::parts`](ringfence_event::ModelRequest::parts).
+        /// Of its parts: the second of them.
         parts: RequestParts,
     },
     /// The model replied, or did not.

@@ -1,7 +1,7 @@
 //! A conversation that grew long is told in short: the model writes a summary of its beginning, the
 //! last steps stay as they are, and a call stays with its result. The journal keeps everything.
 
-use ringfence_event::{Message, ModelRequest, StepId, estimated_tokens};
+use ringfence_event::{Message, ModelRequest, Shared, StepId, estimated_tokens};
 
 use crate::{Definition, RunStatus, Session, Step, history::Part};
 
@@ -45,12 +45,12 @@ impl Session {
     /// What the model is asked for a summary.
     pub(crate) fn summary_request(&self, definition: &Definition, through: StepId) -> ModelRequest {
         let mut messages = self.messages_of(Part::Through(through));
-        messages.push(Message::User { text: ASK.to_owned() });
+        messages.push(Shared::new(Message::User { text: ASK.to_owned() }));
         let choice = self.model_choice(definition);
         ModelRequest {
             model: choice.name.clone(),
             instructions: definition.instructions.clone(),
-            functions: vec![],
+            functions: vec![].into(),
             messages,
             parameters: choice.parameters,
         }
@@ -68,8 +68,8 @@ impl Session {
 }
 
 /// How many tokens a conversation has, roughly.
-pub(crate) fn estimate(messages: &[Message]) -> u64 {
-    let bytes = |message: &Message| match message {
+pub(crate) fn estimate(messages: &[Shared<Message>]) -> u64 {
+    let bytes = |message: &Shared<Message>| match &**message {
         Message::User { text } => text.len(),
         Message::Assistant { text, calls } => {
             let of_calls = calls.iter().map(|call| call.function.len() + call.arguments.len());

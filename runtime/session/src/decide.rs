@@ -3,7 +3,7 @@
 use ringfence_event::{
     ApprovalScope, Body, CallId, CallResult, Compaction, Digest, Failure, FailureKind, Hold,
     IdempotencyKey, Intent, Limit, ModelFailure, ModelFailureClass, ModelReply, Outcome, RunId,
-    StepId, Timestamp, TokenUsage, Usage, Wait,
+    StepId, TenantId, Timestamp, TokenUsage, Usage, UserId, Wait,
 };
 
 use crate::{
@@ -44,6 +44,36 @@ impl Session {
         at: Timestamp,
         command: Command,
     ) -> Result<Vec<Decided>, Refused> {
+        self.draft(definition, at, command).map(|(decided, _)| decided)
+    }
+
+    /// As [`decide`](Self::decide), and takes in what was decided, as one [`apply`](Self::apply) after
+    /// the other would. `owner`: on whose behalf the events are recorded.
+    ///
+    /// # Errors
+    /// When the command changes nothing, and why; then nothing is taken in.
+    pub fn act(
+        &mut self,
+        (tenant, user): (&TenantId, &UserId),
+        definition: &Definition,
+        at: Timestamp,
+        command: Command,
+    ) -> Result<Vec<Decided>, Refused> {
+        let (decided, session) = self.draft(definition, at, command)?;
+        *self = session;
+        if !decided.is_empty() {
+            self.own(tenant, user);
+        }
+        Ok(decided)
+    }
+
+    /// The events that a command leads to, and the session with them.
+    fn draft(
+        &self,
+        definition: &Definition,
+        at: Timestamp,
+        command: Command,
+    ) -> Result<(Vec<Decided>, Self), Refused> {
         if !matches!(command, Command::Create { .. }) {
             let (agent, _) = self.agent().ok_or(Refused::NotCreated)?;
             if *agent != definition.name {
@@ -54,7 +84,7 @@ impl Session {
         if self.closed_at().is_some() {
             return match command {
                 Command::Close | Command::Recover | Command::Wake | Command::Warned { .. } => {
-                    Ok(vec![])
+                    Ok((vec![], self.clone()))
                 }
                 _ => Err(Refused::Closed),
             };
@@ -67,7 +97,7 @@ impl Session {
             Command::Input { text, busy, key, not_after, agent } => {
                 if let Some(known) = key.as_ref().and_then(|key| self.run_of(key)) {
                     return match known.input() == text {
-                        true => Ok(vec![]),
+                        true => Ok((vec![], self.clone())),
                         false => Err(Refused::OtherInput { run: known.id() }),
                     };
                 }
@@ -134,7 +164,7 @@ impl Session {
             }
             Command::Warned { limit, spent } => {
                 if self.was_warned(spent.level, limit, spent.reopens) {
-                    return Ok(vec![]);
+                    return Ok((vec![], self.clone()));
                 }
                 draft.record(Body::BudgetWarned { limit, spent })?;
             }
@@ -143,7 +173,7 @@ impl Session {
                 draft.record(Body::SessionClosed {})?;
             }
             Command::Wake => {
-                let Some(run) = self.run() else { return Ok(vec![]) };
+                let Some(run) = self.run() else { return Ok((vec![], self.clone())) };
                 if let Some(deadline) = run.deadline(&definition.limits)
                     && deadline <= at
                 {
@@ -282,7 +312,7 @@ impl Session {
                         summary: Some(reply.text),
                         failure: None,
                         model: request.model.clone(),
-                        request: request.digest(),
+                        request: request.digests().0,
                         tokens: reply.tokens,
                         cost: cost(reply.tokens),
                     }),

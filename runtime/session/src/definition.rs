@@ -1,8 +1,10 @@
 //! What a session must know of its agent. The driver makes it of `agent.toml` and the catalog.
 
+use std::sync::Arc;
+
 use ringfence_event::{
     AgentName, CompactionRule, Digest, FunctionSpec, ModelFailureClass, ModelName, Money,
-    Parameters, Price, RetryRules, SessionLimits,
+    Parameters, Price, RetryRules, SessionLimits, Shared,
 };
 
 /// An agent as the machine sees it.
@@ -13,9 +15,9 @@ pub struct Definition {
     /// The digest of its definition, recorded when a session is created.
     pub digest: Digest,
     /// What the model is told before anything else.
-    pub instructions: String,
+    pub instructions: Arc<str>,
     /// What the model may call, in the order of their names.
-    pub functions: Vec<FunctionSpec>,
+    pub functions: Shared<Vec<FunctionSpec>>,
     /// The model it uses.
     pub model: ModelChoice,
     /// The model that is asked when that one fails.
@@ -37,8 +39,8 @@ impl Definition {
         Self {
             name,
             digest,
-            instructions: String::new(),
-            functions: vec![],
+            instructions: "".into(),
+            functions: Shared::new(vec![]),
             model: ModelChoice { name: model, price: None, parameters: Parameters::default() },
             fallback: None,
             limits: RunLimits::DEFAULT,

@@ -104,7 +104,7 @@ impl Session {
         if seq != self.seq + 1 {
             return Err(Corrupt::WrongSeq { expected: self.seq + 1, found: seq });
         }
-        let owner = self.owner.get_or_insert_with(|| (event.tenant.clone(), event.user.clone()));
+        let owner = self.own(&event.tenant, &event.user);
         if (&owner.0, &owner.1) != (&event.tenant, &event.user) {
             return Err(Corrupt::OtherOwner { seq });
         }
@@ -113,6 +113,11 @@ impl Session {
             kind: event.body.kind(),
             state,
         })
+    }
+
+    /// Whose it is: theirs, if it was nobody's.
+    pub(crate) fn own(&mut self, tenant: &TenantId, user: &UserId) -> &(TenantId, UserId) {
+        self.owner.get_or_insert_with(|| (tenant.clone(), user.clone()))
     }
 
     /// Its id.
@@ -450,7 +455,9 @@ impl Session {
             Body::ToolAdded { .. }
             | Body::ToolAccepted { .. }
             | Body::ToolRemoved { .. }
-            | Body::GrantChanged { .. } => {
+            | Body::GrantChanged { .. }
+            | Body::KeyCreated { .. }
+            | Body::KeyRevoked { .. } => {
                 return Err(Illegal("it is no event of a session in this version".into()));
             }
         }

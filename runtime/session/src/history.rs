@@ -1,8 +1,11 @@
-//! The conversation as the model is sent it: rebuilt from the fold each time, stored nowhere.
+//! The conversation as the model is sent it: rebuilt from the fold, stored nowhere. What a finished step
+//! adds to it is made once.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet, sync::OnceLock};
 
-use ringfence_event::{Limit, Message, ModelRequest, Parameters, ProposedCall, RunId, StepId};
+use ringfence_event::{
+    Limit, Message, ModelReply, ModelRequest, Parameters, ProposedCall, RunId, Shared, StepId,
+};
 
 use crate::{
     Call, Definition, ModelChoice, RunStatus, Session, Step, budget, compact::estimate, result_text,
@@ -69,7 +72,7 @@ impl Session {
         &self,
         definition: &Definition,
         choice: &ModelChoice,
-        messages: &[Message],
+        messages: &[Shared<Message>],
     ) -> Parameters {
         let own = choice.parameters;
         let left = |limit| budget::left(self, definition, limit);
@@ -97,22 +100,22 @@ impl Session {
     /// result, right behind the message that proposed it and in the order of proposal. Where it was
     /// told in short, the summary stands in the place of its beginning.
     #[must_use]
-    pub fn messages(&self) -> Vec<Message> {
+    pub fn messages(&self) -> Vec<Shared<Message>> {
         self.messages_of(Part::All)
     }
 
-    pub(crate) fn messages_of(&self, part: Part) -> Vec<Message> {
+    pub(crate) fn messages_of(&self, part: Part) -> Vec<Shared<Message>> {
         let mut messages = vec![];
         let mut ids = CallIds::default();
         let (done, summary) = self.summary().unzip();
-        messages.extend(summary);
+        messages.extend(summary.map(Shared::new));
         for run in self.runs() {
             let is_told = done.is_some_and(|done| run.id() < done.run);
             if is_told || !part.has_run(run.id()) || run.status() == RunStatus::Queued {
                 continue;
             }
             // Also where a part of the run is told in short: what follows is an answer to it.
-            messages.push(Message::User { text: run.input().to_owned() });
+            messages.push(Shared::new(Message::User { text: run.input().to_owned() }));
             let steps = run.steps().iter().filter(|step| done.is_none_or(|done| step.id() > done));
             for step in steps.filter(|step| part.has(step.id())) {
                 push_step(&mut messages, &mut ids, step);
@@ -125,27 +128,58 @@ impl Session {
 /// A reply of so many tokens every model can give.
 const SMALL_REPLY: u64 = 4_096;
 
-fn push_step(messages: &mut Vec<Message>, ids: &mut CallIds, step: &Step) {
+/// What a finished step adds to the conversation, made when it is first asked for. A copy of the step,
+/// which may go another way, makes its own.
+#[derive(Debug, Default)]
+pub(crate) struct Said(OnceLock<Vec<Shared<Message>>>);
+
+impl Clone for Said {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Said {
+    fn eq(&self, _: &Self) -> bool {
+        // It follows from the step.
+        true
+    }
+}
+
+impl Eq for Said {}
+
+fn push_step<'a>(messages: &mut Vec<Shared<Message>>, ids: &mut CallIds<'a>, step: &'a Step) {
     let Some(reply) = step.reply() else { return };
     // Not before each call has its result: a history without them is refused by model vendors.
     if !step.is_finished() || (reply.text.is_empty() && reply.calls.is_empty()) {
         return;
     }
+    let calls = reply.calls.iter().zip(step.calls());
+    let sent: Vec<_> =
+        calls.map(|(proposal, call)| ids.unique(&proposal.id, call.id().as_str())).collect();
+    if sent.iter().all(|id| matches!(id, Cow::Borrowed(_))) {
+        messages.extend_from_slice(step.said.0.get_or_init(|| said(reply, step, &sent)));
+    } else {
+        messages.extend(said(reply, step, &sent));
+    }
+}
+
+/// The reply and what came of its calls, under the ids that they are sent with.
+fn said(reply: &ModelReply, step: &Step, ids: &[Cow<'_, str>]) -> Vec<Shared<Message>> {
     let mut calls = vec![];
     let mut results = vec![];
-    for (proposal, call) in reply.calls.iter().zip(step.calls()) {
-        let id = ids.unique(&proposal.id, call.id().as_str());
+    for ((proposal, call), id) in reply.calls.iter().zip(step.calls()).zip(ids) {
         let Some(result) = call.result() else { continue };
-        results.push(Message::Result {
-            id: id.clone(),
+        results.push(Shared::new(Message::Result {
+            id: id.clone().into_owned(),
             function: proposal.function.clone(),
             outcome: result.outcome.as_str().to_owned(),
             text: text_of(call, result),
-        });
-        calls.push(ProposedCall { id, ..proposal.clone() });
+        }));
+        calls.push(ProposedCall { id: id.clone().into_owned(), ..proposal.clone() });
     }
-    messages.push(Message::Assistant { text: reply.text.clone(), calls });
-    messages.extend(results);
+    let reply = Shared::new(Message::Assistant { text: reply.text.clone(), calls });
+    std::iter::once(reply).chain(results).collect()
 }
 
 /// What the model reads of a call, with the words of the person who let it run.
@@ -160,18 +194,19 @@ fn text_of(call: &Call, result: &ringfence_event::CallResult) -> String {
 /// The ids of proposed calls as they are sent back: a model's own, unless it gave none or one that
 /// the conversation has already.
 #[derive(Default)]
-struct CallIds(HashSet<String>);
+struct CallIds<'a>(HashSet<Cow<'a, str>>);
 
-impl CallIds {
-    fn unique(&mut self, proposed: &str, call: &str) -> String {
-        if !proposed.is_empty() && self.0.insert(proposed.to_owned()) {
-            return proposed.to_owned();
+impl<'a> CallIds<'a> {
+    /// The proposed one as it is; another one is made.
+    fn unique(&mut self, proposed: &'a str, call: &str) -> Cow<'a, str> {
+        if !proposed.is_empty() && self.0.insert(Cow::Borrowed(proposed)) {
+            return Cow::Borrowed(proposed);
         }
         // Model vendors take letters, digits, `-` and `_`.
         let mut own = call.replace('.', "-");
-        while !self.0.insert(own.clone()) {
+        while !self.0.insert(Cow::Owned(own.clone())) {
             own.push('x');
         }
-        own
+        Cow::Owned(own)
     }
 }

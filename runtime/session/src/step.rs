@@ -7,7 +7,7 @@ use ringfence_event::{
     TokenUsage,
 };
 
-use crate::{Call, error::Illegal};
+use crate::{Call, error::Illegal, history::Said};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
@@ -36,6 +36,8 @@ pub struct Step {
     waited_ms: u64,
     tokens: TokenUsage,
     cost: Money,
+    /// What it adds to the conversation once it is finished.
+    pub(crate) said: Said,
     /// The place of the last event that the step's next one follows from.
     pub(crate) seq: u64,
 }
@@ -51,6 +53,7 @@ impl Step {
             waited_ms: 0,
             tokens: TokenUsage::default(),
             cost: Money::ZERO,
+            said: Said::default(),
             seq: 0,
         }
     }

@@ -1,13 +1,14 @@
 //! Prices as vendors write them: dollars for a million tokens.
 
 use ringfence_event::{Money, Price};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
 /// What a price is for.
 const UNIT: &str = "/Mtok";
 
 /// `price = { input = "2.50/Mtok", output = "10/Mtok" }`
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
     rename_all = "kebab-case",
@@ -31,6 +32,17 @@ impl PriceTable {
 
 #[derive(Clone, Copy, Debug)]
 struct PerMillion(Money);
+
+impl JsonSchema for PerMillion {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "PerMillion".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let said = "US dollars for a million tokens, such as `2.50/Mtok`.";
+        schemars::json_schema!({ "type": "string", "description": said })
+    }
+}
 
 impl<'de> Deserialize<'de> for PerMillion {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

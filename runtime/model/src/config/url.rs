@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
+use ringfence_event::is_nearby;
 use ringfence_policy::ConfigError;
 use toml::Spanned;
 use url::{Host, Url};
 
 use super::{Place, VendorProtocol};
-use crate::vendor::is_nearby;
 
 /// The URL as it is written, or the vendor's own.
 pub(super) fn check(

@@ -63,7 +63,7 @@ pub(super) fn body(request: &ModelRequest, config: &VendorConfig, output: Option
         "stream": true,
     });
     if !request.instructions.is_empty() {
-        body["system"] = request.instructions.as_str().into();
+        body["system"] = (*request.instructions).into();
     }
     if !request.functions.is_empty() {
         let tools = request.functions.iter().map(|function| {

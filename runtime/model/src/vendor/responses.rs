@@ -20,7 +20,7 @@ pub(super) fn body(request: &ModelRequest, config: &VendorConfig, output: Option
         "store": false,
     });
     if !request.instructions.is_empty() {
-        body["instructions"] = request.instructions.as_str().into();
+        body["instructions"] = (*request.instructions).into();
     }
     if !request.functions.is_empty() {
         let tools = request.functions.iter().map(|function| {

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use ringfence_event::{Message, ModelRequest, ProposedCall};
+use ringfence_event::{Message, ModelRequest, ProposedCall, Shared};
 use serde_json::{Map, Value, json};
 
 /// The longest id that all vendors take.
@@ -38,18 +38,18 @@ pub(super) struct WireCall {
 
 /// The replies that a conversation has.
 pub(super) fn replies(request: &ModelRequest) -> usize {
-    let is_reply = |message: &&Message| matches!(message, Message::Assistant { .. });
+    let is_reply = |message: &&Shared<Message>| matches!(***message, Message::Assistant { .. });
     request.messages.iter().filter(is_reply).count()
 }
 
 /// The conversation. A pure function of the messages, so a request is the same each time.
-pub(super) fn messages(messages: &[Message]) -> Vec<WireMessage<'_>> {
+pub(super) fn messages(messages: &[Shared<Message>]) -> Vec<WireMessage<'_>> {
     let mut used = HashSet::new();
     // Calls of the last reply whose result is still to come: its own id, the one it is sent under.
     let mut waiting: Vec<(&str, String)> = Vec::new();
     let mut wire = Vec::new();
     for message in messages {
-        match message {
+        match &**message {
             Message::User { text } => wire.push(WireMessage::User(text)),
             Message::Assistant { text, calls } => {
                 waiting.clear();

@@ -42,8 +42,8 @@ fn request(messages: Vec<Message>) -> ModelRequest {
     ModelRequest {
         model: "main".parse().unwrap(),
         instructions: "Be brief.".into(),
-        functions: vec![],
-        messages,
+        functions: vec![].into(),
+        messages: messages.into_iter().map(Into::into).collect(),
         parameters: Parameters::default(),
     }
 }

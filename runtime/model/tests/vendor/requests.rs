@@ -44,7 +44,8 @@ fn conversation() -> ModelRequest {
                 description: "The time.".into(),
                 input_schema: json!({}),
             },
-        ],
+        ]
+        .into(),
         parameters: Parameters { output_tokens: Some(100) },
         ..request(vec![
             user("read a and b"),
@@ -140,7 +141,7 @@ async fn the_most_tokens_of_a_reply() {
 
 #[tokio::test]
 async fn calls_are_understood_where_no_function_is_offered_any_more() {
-    let request = ModelRequest { functions: vec![], ..conversation() };
+    let request = ModelRequest { functions: vec![].into(), ..conversation() };
     let body = sent(VendorProtocol::Anthropic, &request).await.body;
     let tools = body["tools"].as_array().unwrap();
     let names: Vec<_> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();

@@ -78,7 +78,7 @@ fn mistakes_in_grants() {
     let mut shown = String::new();
     for text in [
         "[tenant.Acme]",
-        "[tenant.acme]\nagents = [\"x\"]",
+        "[tenant.acme]\nmodels = [\"x\"]",
         "[[tenant.acme.hold]]",
         "[[tenant.acme.hold]]\nanswer = \"call\"",
         "[[tenant.acme.hold]]\nfunction = \"send\"",
@@ -198,4 +198,70 @@ fn a_budget_is_what_is_written() {
         ],
     );
     check("", &[]);
+}
+
+/// A tenant's table with a sink of these lines.
+fn with_sink(lines: &str) -> String {
+    format!("[[tenant.acme.sink]]\n{lines}\n")
+}
+
+#[test]
+fn mistakes_in_sinks() {
+    let file = "name = \"audit\"\nfile = \"audit.jsonl\"\n";
+    let hook = "name = \"hook\"\nurl = \"https://hooks.example/a\"\nsecret = { env = \"HOOK\" }\n";
+    let mut shown = String::new();
+    for text in [
+        with_sink("file = \"audit.jsonl\""),
+        with_sink("name = \"Audit\"\nfile = \"audit.jsonl\""),
+        with_sink("name = \"../x\"\nfile = \"audit.jsonl\""),
+        with_sink("name = \"audit\""),
+        with_sink("name = \"audit\"\nfile = \"\""),
+        with_sink(&format!("{file}url = \"https://a\"")),
+        with_sink(&format!("{file}secret = {{ env = \"A\" }}")),
+        with_sink(&format!("{file}old-secret = {{ env = \"A\" }}")),
+        with_sink(&format!("{file}timeout = \"5s\"")),
+        with_sink(&format!("{file}give-up = \"5s\"")),
+        with_sink(&format!("{file}keep = 3")),
+        with_sink(&format!("{file}rotate = \"1KiB\"")),
+        with_sink(&format!("{file}rotate = \"1MiB\"\nkeep = 100000")),
+        with_sink(&format!("{file}events = [\"run.complete\"]")),
+        with_sink(&format!("{file}events = [\"run.*\", \"sing.*\"]")),
+        with_sink(&format!("{file}require = true")),
+        with_sink(&format!("{file}\n[[tenant.acme.sink]]\n{file}")),
+        with_sink("name = \"hook\"\nurl = \"https://hooks.example/a\""),
+        with_sink("name = \"hook\"\nurl = \"http://8.8.8.8/a\"\nsecret = { env = \"A\" }"),
+        with_sink("name = \"hook\"\nurl = \"https://u:p@a/\"\nsecret = { env = \"A\" }"),
+        with_sink("name = \"hook\"\nurl = \"mailto:a\"\nsecret = { env = \"A\" }"),
+        with_sink(
+            "name = \"hook\"\nurl = \"https://a/\"\nsecret = { env = \"A_{user}\", user = true }",
+        ),
+        with_sink(&format!("{hook}timeout = \"0s\"")),
+        with_sink(&format!("{hook}give-up = \"0s\"")),
+        with_sink(&format!("{hook}sync = true")),
+        with_sink(&format!("{hook}rotate = \"1MiB\"")),
+    ] {
+        let error = grants(&text).unwrap_err();
+        shown += &format!("{text}---\n{}\n", error.render());
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn sinks_are_what_their_lines_say() {
+    let text = with_sink("name = \"plain\"\nfile = \"plain.jsonl\"")
+        + &with_sink(
+            "name = \"audit\"\nfile = \"/var/audit.jsonl\"\nevents = [\"run.*\", \"call.denied\"]\n\
+             required = true\nsync = false\nrotate = \"64MiB\"\nkeep = 2",
+        )
+        + &with_sink(
+            "name = \"hook\"\nurl = \"http://127.0.0.1:8080/a\"\nsecret = { file = \"key\" }",
+        )
+        + &with_sink(
+            "name = \"slow\"\nurl = \"https://hooks.example/a\"\nsecret = { env = \"A\" }\n\
+             old-secret = { env = \"B\" }\ntimeout = \"30s\"\ngive-up = \"10min\"",
+        );
+    let grants = grants(&text).unwrap();
+    let shown: Vec<String> =
+        grants.sinks().map(|(tenant, sink)| format!("{tenant} {sink:#?}")).collect();
+    insta::assert_snapshot!(shown.join("\n"));
 }

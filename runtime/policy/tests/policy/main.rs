@@ -8,4 +8,5 @@ mod hold;
 mod permit;
 mod scene;
 mod secret;
+mod taken;
 mod widening;

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use ringfence_event::{
     ApprovalScope, Body, BudgetLevel, CallId, CompactionRule, Digest, Effect as Declared, Failure,
     Limit, Message, ModelFailureClass, ModelReply, Money, OnExpiry, Outcome, Price, ProposedCall,
-    Question, RetryRule, RetryRules, RunId, Spent, StepId, Timestamp, TokenUsage, UserId, Wait,
+    Question, RetryRule, RetryRules, RunId, Shared, Spent, StepId, Timestamp, TokenUsage, UserId,
+    Wait,
 };
 use ringfence_session::{
     Busy, CallStatus, Command, Effect, Fallback, ModelChoice, Refused, RunLimits, RunStatus,
@@ -241,7 +242,7 @@ impl Play {
         for effect in self.world.pending() {
             let lives = match effect {
                 Effect::AskModel { step, request } if self.outside.asked != Some(step) => {
-                    let (request, parts) = (request.digest(), request.parts());
+                    let (request, parts) = request.digests();
                     let lives =
                         self.tell(Command::ModelRequested { step, request, parts }).unwrap();
                     if lives {
@@ -395,11 +396,11 @@ impl Play {
 }
 
 /// Behind each message that proposes, a result for each proposal, in order, under its id.
-fn check_messages(messages: &[Message]) {
+fn check_messages(messages: &[Shared<Message>]) {
     let mut owed: Vec<&str> = vec![];
     let mut seen = std::collections::HashSet::new();
     for message in messages {
-        match message {
+        match &**message {
             Message::Result { id, .. } => assert_eq!(owed.remove(0), id),
             Message::User { .. } => assert!(owed.is_empty()),
             Message::Assistant { calls, .. } => {
@@ -424,7 +425,8 @@ fn check(bytes: Vec<u8>) -> World {
         .filter_map(|step| step.reply())
         .map(|reply| reply.calls.len())
         .sum();
-    let results = session.messages().iter().filter(|m| matches!(m, Message::Result { .. })).count();
+    let results =
+        session.messages().iter().filter(|m| matches!(***m, Message::Result { .. })).count();
     // Those of the part that is told in short are not in the conversation any more.
     if session.compaction().is_none() {
         assert_eq!(results, proposed);

@@ -64,7 +64,7 @@ fn a_run_goes_from_input_to_answer() {
         .session
         .messages()
         .iter()
-        .map(|message| match message {
+        .map(|message| match &**message {
             Message::User { text } => format!("user {text}"),
             Message::Assistant { text, calls } => format!("assistant {text} {}", calls.len()),
             Message::Result { id, outcome, text, .. } => format!("{id} {outcome}: {text}"),
@@ -162,7 +162,7 @@ fn every_limit_ends_a_run_with_a_result_for_each_call() {
         assert_eq!(status(&world), RunStatus::LimitReached(limit));
         assert!(statuses(&world).iter().all(|status| !status.is_open()));
         let messages = world.session.messages();
-        let results = messages.iter().filter(|m| matches!(m, Message::Result { .. })).count();
+        let results = messages.iter().filter(|m| matches!(***m, Message::Result { .. })).count();
         assert_eq!(results, calls, "{limit}");
         let step_limit = world.journal.last().unwrap().body.kind();
         assert_eq!(step_limit, "run.limit-reached");
@@ -299,8 +299,8 @@ fn ids_that_are_missing_or_twice_are_replaced() {
     }
     let mut ids = vec![];
     for message in world.session.messages() {
-        if let Message::Result { id, .. } = message {
-            ids.push(id);
+        if let Message::Result { id, .. } = &*message {
+            ids.push(id.clone());
         }
     }
     assert_eq!(ids, ["a", "r1-s1-c2", "r1-s1-c3", "r1-s2-c1", "r1-s2-c2", "b"]);
@@ -315,7 +315,7 @@ fn a_request_is_the_same_in_every_process() {
     let request = world.session.request(&world.definition);
     assert_eq!(request.parameters.output_tokens, Some(LIMITS.tokens - 20));
     let again = Session::fold(id(), &world.journal).unwrap().request(&world.definition);
-    assert_eq!(again.digest(), request.digest());
+    assert_eq!(again.digests(), request.digests());
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn commands(world: &World) -> Vec<Command> {
     let first = call(1, 1, 1);
     let step = ringfence_event::StepId { run: RunId(1), step: 1 };
     let request = world.session.request(&world.definition);
-    let (request, parts) = (request.digest(), request.parts());
+    let (request, parts) = request.digests();
     let known = world.session.run().is_some_and(|run| run.calls().next().is_some());
     let permitted = match known {
         true => world.permit(&first, Declared::Read, 10),

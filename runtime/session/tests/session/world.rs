@@ -49,7 +49,11 @@ impl World {
         keep: usize,
     ) -> Result<Vec<&'static str>, Refused> {
         self.now += 1;
-        let decided = self.session.decide(&self.definition, Timestamp(self.now), command)?;
+        let (at, mut acted) = (Timestamp(self.now), self.session.clone());
+        let decided = self.session.decide(&self.definition, at, command.clone())?;
+        let owner = (&TenantId::local(), &UserId::local());
+        assert_eq!(acted.act(owner, &self.definition, at, command).as_ref(), Ok(&decided));
+        let is_all = decided.len() <= keep;
         let mut kinds = vec![];
         for decided in decided.into_iter().take(keep) {
             let event = Event {
@@ -68,6 +72,8 @@ impl World {
             kinds.push(event.body.kind());
             self.journal.push(event);
         }
+        // Taken in at once is the same as applied one after the other.
+        assert!(!is_all || acted == self.session);
         Ok(kinds)
     }
 
@@ -95,7 +101,7 @@ impl World {
     pub(crate) fn ask(&mut self) -> Vec<&'static str> {
         let pending = self.pending();
         let [Effect::AskModel { step, request }] = &pending[..] else { panic!("{pending:?}") };
-        let (request, parts) = (request.digest(), request.parts());
+        let (request, parts) = request.digests();
         self.tell(Command::ModelRequested { step: *step, request, parts }).unwrap()
     }
 
