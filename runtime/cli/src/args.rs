@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use ringfence::{
-    event::{CallId, Digest, ModelName, RootName, TenantId, ToolName, UserId},
+    event::{CallId, Digest, KeyId, KeyScope, ModelName, RootName, TenantId, ToolName, UserId},
     policy::ConfigKey,
 };
 
@@ -78,6 +78,72 @@ pub(crate) enum Verb {
     /// What waits for a person, and a yes or a no to it
     #[command(subcommand)]
     Approvals(ApprovalsVerb),
+    Serve(ServeArguments),
+    /// API keys of the service: of the tenant that --tenant names
+    #[command(subcommand)]
+    Key(KeyVerb),
+    /// The operator's file
+    #[command(subcommand)]
+    Config(ConfigVerb),
+}
+
+/// Offer the runtime to many tenants over HTTP
+///
+/// Every request needs an API key, which `ringfence key create` makes; the key says whose the request
+/// is. The API is described at /v1/openapi.json. It listens where [service] in ringfence.toml says, and
+/// prints the address. Asked to end (SIGTERM or Ctrl-C), it goes on with what is under way for as long
+/// as `drain` there says, and exits with 0; asked again, it leaves at once.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// The address and port, in place of the file's; port 0: any free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<std::net::SocketAddr>,
+}
+
+/// What to do with API keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyVerb {
+    /// Make a key, and show its secret this once
+    ///
+    /// With --user it is for that user of the tenant alone; without, for the whole tenant.
+    Create {
+        /// What it is for: read, run, approve or admin, which includes the others
+        #[arg(long, value_name = "SCOPE", required = true, value_delimiter = ',')]
+        scope: Vec<KeyScope>,
+        /// What people call it
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        /// How long it is good, such as 720h [default: until it is revoked]
+        #[arg(long, value_name = "TIME", value_parser = crate::flags::time)]
+        expires: Option<u64>,
+    },
+    /// The keys, those that ended too
+    List,
+    /// End a key; what was started with it ends within a second
+    Revoke {
+        /// Its id
+        id: KeyId,
+    },
+    /// Make a key in the place of another, which goes on for a while
+    Rotate {
+        /// The id of the old one
+        id: KeyId,
+        /// How long the old one goes on
+        #[arg(long, value_name = "TIME", value_parser = crate::flags::time, default_value = "1h")]
+        overlap: u64,
+        /// How long the new one is good [default: until it is revoked]
+        #[arg(long, value_name = "TIME", value_parser = crate::flags::time)]
+        expires: Option<u64>,
+    },
+}
+
+/// What to do with the operator's file.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum ConfigVerb {
+    /// Say whether the file, the agents it names, its roots and its tools can be used; changes nothing
+    Check,
+    /// Write the JSON Schema of the file, for editors
+    Schema,
 }
 
 /// What to do with what waits for a person. Answers are refused if the call does not wait for them any

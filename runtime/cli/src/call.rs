@@ -20,6 +20,7 @@ use crate::{
     exit::Exit,
     failure::Usage as BadUsage,
     flags::CallFlags,
+    observe,
     result::{cost, outcome_message, outcome_tone, outcome_words, output_text},
     result::{show_denial, show_note},
     screen::{Screen, Tone},
@@ -37,6 +38,7 @@ pub(crate) async fn call(
     let call = direct(&arguments)?;
     let config = with_flags(config, &call.tool, &arguments.flags)?;
     let runtime = Runtime::open(config)?;
+    let observer = observe::start_if_set(&runtime).await?;
     let cancel = signal::cancel_on_request().context("cannot listen for signals")?;
     let (notes, mut heard) = mpsc::unbounded_channel();
     let result = {
@@ -56,6 +58,7 @@ pub(crate) async fn call(
     show(&result, screen);
     // The answer of a call that changes nothing does not wait for its record; the process does.
     runtime.flush().await?;
+    observe::stop(observer).await;
     Ok(Exit::of_call(&result))
 }
 
@@ -102,6 +105,7 @@ fn direct(arguments: &CallArguments) -> Result<DirectCall> {
         function: function.map_err(|error| BadUsage::error(error.to_string()))?,
         arguments: if arguments_json.trim().is_empty() { "{}".into() } else { arguments_json },
         key: arguments.key.clone().map(IdempotencyKey),
+        trace: config::trace(),
     })
 }
 

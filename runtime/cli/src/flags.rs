@@ -187,3 +187,8 @@ pub(crate) fn value(text: &str) -> Result<(ConfigKey, String), String> {
     let (key, value) = text.split_once('=').ok_or(format!("write KEY=VALUE, {example}"))?;
     Ok((key.parse().map_err(|error| format!("{error}"))?, value.to_owned()))
 }
+
+/// A time, in milliseconds.
+pub(crate) fn time(text: &str) -> Result<u64, String> {
+    text.parse::<Millis>().map(|time| time.0).map_err(|error| error.to_string())
+}

@@ -9,6 +9,7 @@ mod ask;
 mod call;
 mod check;
 mod config;
+mod config_file;
 mod exit;
 mod explain;
 mod failure;
@@ -16,12 +17,16 @@ mod flags;
 mod follow;
 mod grant;
 mod inspect;
+mod key;
+mod log;
 mod memory;
+mod observe;
 mod person;
 mod result;
 mod resume;
 mod run;
 mod screen;
+mod serve;
 mod session;
 mod show;
 mod signal;
@@ -43,6 +48,10 @@ use crate::{
     screen::Screen,
 };
 
+/// Many threads make and drop small things here; the system's allocator takes twice as long for them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     memory::close();
     let arguments = match args::read() {
@@ -56,8 +65,15 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: Arguments, screen: &mut Screen) -> Result<Exit> {
-    // One for what is waited for, one for what computes: more would only take longer to start.
-    let tokio = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    // One for what is waited for, one for what computes: more would only take longer to start, unless
+    // there are many to serve.
+    let threads = match &arguments.verb {
+        Verb::Serve(_) => {
+            std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2))
+        }
+        _ => 2,
+    };
+    let tokio = Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let tokio = tokio.context("cannot start threads")?;
     let exit = tokio.block_on(carry_out(arguments, screen));
     // A name that is still being looked up must not keep the program.
@@ -74,6 +90,9 @@ async fn carry_out(Arguments { global, verb }: Arguments, screen: &mut Screen) -
         Verb::Explain(arguments) => explain::explain(&global, arguments, screen).await,
         Verb::Approvals(verb) => answer::approvals(&global, verb, screen).await,
         Verb::Session(verb) => session::session(&global, verb, screen).await,
+        Verb::Serve(arguments) => serve::serve(&global, arguments, screen).await,
+        Verb::Key(verb) => key::key(&global, verb, screen).await,
+        Verb::Config(verb) => config_file::config(&global, verb, screen).await,
     }
 }
 

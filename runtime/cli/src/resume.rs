@@ -51,7 +51,7 @@ pub(crate) async fn all(global: &Global, runtime: &Runtime, screen: &mut Screen)
 fn is_failure(resumed: &Resumed) -> bool {
     match resumed {
         Resumed::Ended(ended) => ended.status == RunStatus::Failed,
-        Resumed::Elsewhere => false,
+        Resumed::Elsewhere | Resumed::Left => false,
         Resumed::Failed(_) => true,
     }
 }
@@ -69,6 +69,7 @@ fn tell(open: &OpenSession, resumed: Resumed, screen: &mut Screen) {
                 }
             }
             Resumed::Elsewhere => object["elsewhere"] = true.into(),
+            Resumed::Left => object["left"] = true.into(),
             Resumed::Failed(error) => object["error"] = failed(error),
         }
         return screen.out.json(&object);
@@ -86,6 +87,7 @@ fn tell(open: &OpenSession, resumed: Resumed, screen: &mut Screen) {
             (status, _) => (Tone::Warning, status.to_string()),
         },
         Resumed::Elsewhere => (Tone::Faint, "another process has it".to_owned()),
+        Resumed::Left => (Tone::Faint, "left as it was".to_owned()),
         Resumed::Failed(error) => {
             let said = failed(error);
             let why = said["message"].as_str().unwrap_or_default();

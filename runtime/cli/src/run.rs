@@ -12,6 +12,7 @@ use crate::{
     exit::Exit,
     failure::Usage,
     follow::Follow,
+    observe,
     screen::Screen,
     signal,
 };
@@ -41,13 +42,17 @@ pub(crate) async fn run(
         let tool = runtime.substitute(path).await?;
         screen.err.line(format!("using {} for tool {tool}, in this run only", path.display()));
     }
+    let observer = observe::start_if_set(&runtime).await?;
     let session = match &arguments.session {
         Some(prefix) => Some(runtime.find_session(&caller, prefix)?),
         None => None,
     };
     let cancel = signal::cancel_on_request().context("cannot listen for signals")?;
-    let input = Input { text, session, busy, key, not_after: None };
-    Follow::new(&runtime, &caller, &cancel).run(&agent, input, screen).await
+    let trace = config::trace();
+    let input = Input { text, session, busy, key, not_after: None, trace };
+    let exit = Follow::new(&runtime, &caller, &cancel).run(&agent, input, screen).await;
+    observe::stop(observer).await;
+    exit
 }
 
 /// What is said to the agent.

@@ -14,7 +14,7 @@ use crate::{
     args::{Global, SessionVerb},
     config,
     exit::Exit,
-    resume,
+    observe, resume,
     screen::Screen,
     show,
     table::Table,
@@ -47,13 +47,21 @@ pub(crate) async fn session(
             let id = runtime.find_session(&caller, &id)?;
             cancel(&runtime, &caller, &id, screen).await
         }
-        SessionVerb::Resume { all: true, .. } => resume::all(global, &runtime, screen).await,
+        SessionVerb::Resume { all: true, .. } => {
+            let observer = observe::start_if_set(&runtime).await?;
+            let exit = resume::all(global, &runtime, screen).await;
+            observe::stop(observer).await;
+            exit
+        }
         SessionVerb::Resume { id, all: false } => {
             let id = match id {
                 Some(id) => runtime.find_session(&caller, &id)?,
                 None => runtime.newest_unfinished(&caller)?,
             };
-            resume::one(&runtime, &caller, &id, screen).await
+            let observer = observe::start_if_set(&runtime).await?;
+            let exit = resume::one(&runtime, &caller, &id, screen).await;
+            observe::stop(observer).await;
+            exit
         }
         SessionVerb::Export { id, file, force } => {
             let id = runtime.find_session(&caller, &id)?;

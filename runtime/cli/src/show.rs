@@ -54,8 +54,8 @@ pub(crate) fn show(
 
 /// Where the journal lies.
 fn journal(runtime: &Runtime) -> String {
-    let home = runtime.config().home();
-    let home = std::path::absolute(home).unwrap_or_else(|_| home.to_owned());
+    let home = runtime.config().home().to_owned();
+    let home = std::path::absolute(&home).unwrap_or(home);
     home.join("journal.db").display().to_string()
 }
 

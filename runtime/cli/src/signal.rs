@@ -65,3 +65,29 @@ impl Requests {
         }
     }
 }
+
+/// Requests to take the operator's file anew: SIGHUP.
+pub(crate) struct Reloads(#[cfg(unix)] tokio::signal::unix::Signal);
+
+/// Hears them from now on.
+///
+/// # Errors
+/// When the operating system does not let signals be heard.
+pub(crate) fn reload_requests() -> io::Result<Reloads> {
+    #[cfg(unix)]
+    return Ok(Reloads(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?));
+    #[cfg(not(unix))]
+    Ok(Reloads())
+}
+
+impl Reloads {
+    /// The next one.
+    pub(crate) async fn next(&mut self) {
+        #[cfg(unix)]
+        if self.0.recv().await.is_some() {
+            return;
+        }
+        // Nobody sends one any more.
+        std::future::pending::<()>().await;
+    }
+}

@@ -41,22 +41,10 @@ pub(crate) fn first_line(text: &str, columns: usize) -> String {
 
 /// A point in time: `2026-11-23 11:44:22 UTC`.
 pub(crate) fn moment(at: Timestamp) -> String {
-    let seconds = at.0 / 1000;
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    // Years that begin in March have the leap day at their end; 400 of them are an era of 146,097
-    // days, and 1970-01-01 is day 719,468 from the start of the first.
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (year, month) = match month {
-        0..10 => (era * 400 + year, month + 3),
-        _ => (era * 400 + year + 1, month - 9),
-    };
-    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+    let text = at.rfc3339();
+    let (day, time) = text.split_once('T').unwrap_or_default();
+    let (time, _) = time.split_once('.').unwrap_or_default();
+    format!("{day} {time} UTC")
 }
 
 /// `3 steps`, `1 step`.

@@ -209,7 +209,9 @@ impl View {
             | Body::ToolAdded { .. }
             | Body::ToolAccepted { .. }
             | Body::ToolRemoved { .. }
-            | Body::GrantChanged { .. } => {}
+            | Body::GrantChanged { .. }
+            | Body::KeyCreated { .. }
+            | Body::KeyRevoked { .. } => {}
         }
     }
 

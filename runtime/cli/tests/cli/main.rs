@@ -8,6 +8,7 @@ mod config;
 mod explain;
 mod grant;
 mod network;
+mod observe;
 mod probe;
 mod redact;
 mod root;

@@ -274,6 +274,7 @@ fn library(scene: &Scene, url: &str) -> String {
         function: None,
         arguments: json!({ "urls": [url], "ways": ["log", "emit"], "end": "fail" }).to_string(),
         key: None,
+        trace: None,
     };
     let call = DirectCall { function: Some("tell".parse().unwrap()), ..call };
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

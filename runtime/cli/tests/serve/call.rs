@@ -1,0 +1,51 @@
+use serde_json::{Value, json};
+
+use crate::service::Service;
+
+const GREET: &str = "/v1/tools/hello/functions/greet/call";
+
+#[test]
+fn a_function_is_called_and_its_end_is_an_answer() {
+    let service = Service::new();
+    let ann = service.client("acme", "ann", "run,read");
+    let done = ann.post(GREET, json!({ "arguments": { "name": "Ann" } })).expect(200).json();
+    assert_eq!(done["outcome"], "succeeded", "{done}");
+    assert_eq!(done["output"]["content"][0]["text"], "Hello, Ann!");
+    assert!(done["usage"]["fuel"].as_u64().unwrap() > 0);
+    let done = ann.post(GREET, json!({ "arguments": { "name": 1 } })).expect(200).json();
+    assert_eq!(done["outcome"], "invalid", "{done}");
+    let hold = "/v1/tools/probe/functions/hold/call";
+    let done = ann.post(hold, json!({ "arguments": { "how": "panic" } })).expect(200).json();
+    assert_eq!(done["outcome"], "trapped", "{done}");
+    ann.post(GREET, json!({ "not-after": 1 })).fails(504, "timed-out");
+    let later = json!({ "arguments": { "name": "Ann" }, "not-after": 9_007_199_254_740_991_u64 });
+    ann.post(GREET, later).expect(200);
+}
+
+#[test]
+fn what_there_is_can_be_looked_at() {
+    let service = Service::new();
+    let ann = service.client("acme", "ann", "read");
+    let names = |path: &str, name: &str| -> Vec<String> {
+        let page = ann.get(path).expect(200).json();
+        let items = page["items"].as_array().unwrap().iter();
+        let text = |item: &Value| item[name].as_str().or(item.as_str()).unwrap().to_owned();
+        items.map(text).collect()
+    };
+    assert_eq!(names("/v1/tools", "name"), ["hello", "probe"]);
+    assert_eq!(names("/v1/tools?limit=1", "name"), ["hello"]);
+    assert_eq!(names("/v1/agents", "name"), ["greeter"]);
+    assert_eq!(names("/v1/tools/hello/functions", "name"), ["greet"]);
+    let function = ann.get("/v1/tools/hello/functions/greet").expect(200).json();
+    assert_eq!(function["effect"], "pure");
+    assert_eq!(function["input-schema"]["type"], "object");
+    let agent = ann.get("/v1/agents/greeter").expect(200).json();
+    assert_eq!(agent["functions"], json!(["hello_greet"]));
+    let grants = ann.get("/v1/grants").expect(200).json();
+    let hello = grants["items"].as_array().unwrap().iter().find(|grant| grant["tool"] == "hello");
+    assert_eq!(hello.unwrap()["call"], "allowed");
+    let globex = service.client("globex", "", "read");
+    let grants = globex.get("/v1/grants").expect(200).json();
+    assert_eq!(grants["items"][0]["call"], "held", "{grants}");
+    assert_eq!(ann.get("/v1/usage").expect(200).json(), json!({ "budgets": [] }));
+}

@@ -1,0 +1,177 @@
+//! Who a request is from: the API key that it came with, and nothing else. All keys are held in memory,
+//! by the hash of their secret, and looked for in the store whenever that has changed.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use ringfence::{
+    Caller, KeySecret, Runtime,
+    event::{Digest, Key, KeyId, KeyScope, TenantId, Timestamp, UserId},
+};
+
+use crate::problem::{Code, Problem};
+
+/// What is known of keys for longer than this is not gone by: one may have been ended since. A revoked
+/// key is to be out within a second, whatever the store's state.
+const FRESH: Duration = Duration::from_millis(900);
+
+/// How long the keys are not read again for the sake of one that is not among them.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The keys as the store had them last.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    known: RwLock<Arc<Known>>,
+    /// When it was last seen that they still are what the store has.
+    looked: Mutex<Option<Instant>>,
+    /// When they were read.
+    read: Mutex<Option<Instant>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    by_secret: HashMap<Digest, Arc<Key>>,
+    by_id: HashMap<KeyId, Arc<Key>>,
+    version: Option<i64>,
+}
+
+/// Who a request is from.
+#[derive(Clone, Debug)]
+pub(crate) struct Principal {
+    pub(crate) key: Arc<Key>,
+    /// Whose work it is, and on whose behalf what it makes is.
+    pub(crate) caller: Caller,
+}
+
+impl Principal {
+    /// The one user whose things it may see; `None`: those of all users of its tenant.
+    pub(crate) fn only(&self) -> Option<&UserId> {
+        self.key.user.as_ref()
+    }
+
+    pub(crate) fn tenant(&self) -> &TenantId {
+        &self.caller.tenant
+    }
+
+    /// A refusal if the key is not for this.
+    pub(crate) fn require(&self, scope: KeyScope) -> Result<(), Problem> {
+        match self.key.has(scope) {
+            true => Ok(()),
+            false => {
+                let said = format!("the API key is not for `{scope}`: it needs that scope");
+                Err(Problem::new(Code::OutOfScope, said))
+            }
+        }
+    }
+}
+
+impl Keys {
+    /// Reads the keys anew, if anything was stored since they were read.
+    pub(crate) fn refresh(&self, runtime: &Runtime) -> Result<(), ringfence::Error> {
+        // Asked first: what is stored in between is looked for again the next time.
+        let version = runtime.data_version()?;
+        if self.known().version == Some(version) {
+            self.look();
+            return Ok(());
+        }
+        let mut known = Known { version: Some(version), ..Known::default() };
+        for (secret, key) in runtime.known_keys()? {
+            let key = Arc::new(key);
+            known.by_id.insert(key.id.clone(), key.clone());
+            known.by_secret.insert(secret, key);
+        }
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+        self.look();
+        Ok(())
+    }
+
+    /// Whose request this is, by the value of its `Authorization` header.
+    pub(crate) async fn principal(
+        &self,
+        runtime: &Runtime,
+        header: Option<&[u8]>,
+        now: Timestamp,
+    ) -> Result<Principal, Problem> {
+        let Some(secret) = header.and_then(bearer) else {
+            let said =
+                "send an API key as `Authorization: Bearer KEY`; `ringfence key create` makes one";
+            return Err(Problem::new(Code::Unauthenticated, said));
+        };
+        let digest = KeySecret::digest(secret);
+        let mut known = self.known();
+        if !self.is_fresh() || !known.by_secret.contains_key(&digest) {
+            // It may have been made a moment ago. Whoever tries one key after another has the keys read
+            // no more often than this all the same.
+            let pause = self.read_ago().map_or(Duration::ZERO, |ago| PAUSE.saturating_sub(ago));
+            tokio::time::sleep(pause).await;
+            self.refresh(runtime)?;
+            known = self.known();
+        }
+        match known.by_secret.get(&digest).filter(|key| key.is_valid(now)) {
+            Some(key) => {
+                let user = key.user.clone().unwrap_or_else(UserId::local);
+                let caller = Caller { tenant: key.tenant.clone(), user };
+                Ok(Principal { key: key.clone(), caller })
+            }
+            None => {
+                let said = "the API key is unknown, has expired or was revoked";
+                Err(Problem::new(Code::Unauthenticated, said))
+            }
+        }
+    }
+
+    /// Whether a key opens anything at this time, as far as is known.
+    pub(crate) fn is_valid(&self, id: &KeyId, now: Timestamp) -> bool {
+        self.known().by_id.get(id).is_some_and(|key| key.is_valid(now))
+    }
+
+    fn look(&self) {
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn read_ago(&self) -> Option<Duration> {
+        let read = *self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.map(|read| read.elapsed())
+    }
+
+    fn is_fresh(&self) -> bool {
+        let looked = *self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        looked.is_some_and(|looked| looked.elapsed() < FRESH)
+    }
+
+    fn known(&self) -> Arc<Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The token of a `Bearer` credential.
+fn bearer(header: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(header).ok()?;
+    let (scheme, token) = text.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bearer;
+
+    #[test]
+    fn a_credential_has_a_scheme_and_a_token() {
+        for (header, token) in [
+            ("Bearer rfk_x", Some("rfk_x")),
+            ("bearer  rfk_x", Some("rfk_x")),
+            ("Bearer", None),
+            ("Bearer ", None),
+            ("Basic rfk_x", None),
+            ("rfk_x", None),
+        ] {
+            assert_eq!(bearer(header.as_bytes()), token, "{header}");
+        }
+        assert_eq!(bearer(b"Bearer \xff"), None);
+    }
+}

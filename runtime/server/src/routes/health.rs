@@ -1,0 +1,82 @@
+//! Whether the process lives and whether it can work, and the document. None of these needs a key.
+
+use axum::{
+    Router,
+    body::Body,
+    extract,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use http::{HeaderValue, Request, header};
+use ringfence::StoreHealth;
+use ringfence_observe::PROMETHEUS_TYPE;
+
+use crate::{
+    api::nothing_there,
+    config::MetricsFor,
+    listen::Peer,
+    problem::{Code, Problem},
+    state::State,
+};
+
+pub(super) fn add(router: Router<State>) -> Router<State> {
+    router
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/v1/openapi.json", get(document))
+}
+
+async fn alive() -> Response {
+    json(b"{\"status\":\"ok\"}".to_vec())
+}
+
+async fn ready(extract::State(state): extract::State<State>) -> Response {
+    let unready = |code, said: &str| Problem::new(code, said).into_response();
+    if state.is_draining() {
+        return unready(Code::Draining, "the service is about to end");
+    }
+    if !state.tide.store_answers() {
+        return unready(Code::Unavailable, "the store cannot be read");
+    }
+    // While nothing can be kept it is tried anew meanwhile, so that the next look may say otherwise.
+    if let StoreHealth::Failing(failing) = state.runtime.load().store {
+        let said = format!("the store keeps nothing at present: {}", failing.kind.as_str());
+        return unready(Code::Unavailable, &said);
+    }
+    match state.runtime.is_ready().await {
+        Ok(()) => json(b"{\"status\":\"ready\"}".to_vec()),
+        Err(error) => {
+            let problem = Problem::from(error);
+            if let Some(why) = &problem.internal {
+                state.log.failed("readyz", why);
+            }
+            unready(Code::Unavailable, "the store cannot be written")
+        }
+    }
+}
+
+/// What happened and how much there is to do, of all tenants, as Prometheus reads it.
+async fn metrics(extract::State(state): extract::State<State>, request: Request<Body>) -> Response {
+    let peer = request.extensions().get::<Peer>();
+    let may = match state.config.metrics {
+        MetricsFor::Nobody => false,
+        MetricsFor::Machine => peer.is_some_and(|Peer(peer)| peer.is_loopback()),
+        MetricsFor::Everybody => true,
+    };
+    let Some(metrics) = state.metrics.as_ref().filter(|_| may) else { return nothing_there() };
+    let mut response = Response::new(Body::from(metrics.render()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROMETHEUS_TYPE));
+    response
+}
+
+async fn document(extract::State(state): extract::State<State>) -> Response {
+    json(state.document.clone())
+}
+
+fn json(body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
