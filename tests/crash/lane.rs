@@ -146,7 +146,8 @@ impl Lane {
         if run.status().is_open() {
             return Ok(false);
         }
-        ensure!(run.status() == RunStatus::Completed, "the run ended as {}", run.status());
+        let why = run.failure().unwrap_or_default();
+        ensure!(run.status() == RunStatus::Completed, "the run ended as {}: {why}", run.status());
         check_end(&session, &ledger)?;
         Ok(true)
     }

@@ -1,7 +1,14 @@
 //! Guests that do not come back: each is stopped by what it spends or by whoever asks, and the next
 //! call finds everything well.
 
-use std::{sync::mpsc, thread};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc,
+    },
+    thread,
+};
 
 use ringfence_event::{Effect, Limit, Outcome, Usage};
 use ringfence_sandbox::{Cancel, Error, Refusal, Tool};
@@ -24,6 +31,44 @@ async fn c1_a_spinning_guest_ends_at_its_fuel() {
         let same = |usage: &Usage| (usage.fuel, usage.host_work, usage.host_calls);
         assert_eq!(same(&again.usage), same(&ended.usage));
     }
+}
+
+/// C1: the same count however often the engine asks, also while it makes room for what the host hands it.
+#[tokio::test]
+async fn c1_what_a_call_spends_does_not_depend_on_how_often_it_is_asked() {
+    // While one that was cancelled is still there, all are asked as fast as that goes.
+    let over = Arc::new(AtomicBool::new(false));
+    let others = thread::spawn({
+        let over = over.clone();
+        move || {
+            let scene = Scene::new(Effect::Read).grants("limits.fuel = \"100G\"");
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                while !over.load(SeqCst) {
+                    let (sender, receiver) = mpsc::channel();
+                    let (cancel, sink) = (Cancel::new(), Started::new(sender));
+                    let spinning = scene.run_until("hold", json!({ "how": "spin" }), &cancel, sink);
+                    let beside = async {
+                        while receiver.try_recv().is_err() {
+                            tokio::task::yield_now().await;
+                        }
+                        cancel.cancel();
+                    };
+                    tokio::join!(spinning, beside);
+                }
+            });
+        }
+    });
+    let scene = Scene::new(Effect::Pure);
+    let flood = || scene.run("flood", json!({ "what": "random", "bytes": 200_000 }));
+    let first = flood().await;
+    for _ in 0..200 {
+        let again = flood().await;
+        let same = |usage: &Usage| (usage.fuel, usage.host_work, usage.host_calls);
+        assert_eq!(same(&again.usage), same(&first.usage));
+    }
+    over.store(true, SeqCst);
+    others.join().unwrap();
 }
 
 /// C1: a guest that only computes, or only calls the host, keeps nobody from the thread it runs on.
@@ -64,6 +109,36 @@ async fn c3_filling_memory_is_charged_by_the_byte() {
         let ended = scene("10G").run("hold", arguments).await;
         assert!(matches!(ended.outcome, Outcome::Succeeded { .. }), "{how}: {ended:?}");
         assert!(ended.usage.fuel > bytes, "{how}: {:?}", ended.usage);
+    }
+}
+
+/// C3: what the engine does in the middle of a function comes out of the same fuel, although the guest does
+/// not look at its count there.
+#[tokio::test]
+async fn c3_growing_by_nothing_over_and_over_is_charged() {
+    const FUEL: u64 = 10_000_000;
+    for (what, act) in [
+        ("a memory", "(drop (memory.grow (i32.const 0)))"),
+        ("a table", "(drop (table.grow $t (ref.null func) (i32.const 0)))"),
+    ] {
+        let body = format!(
+            "(table $t 1 funcref)
+             (func $act (param $n i64) (result i64)
+               (loop $on
+                 {act}
+                 (local.set $n (i64.sub (local.get $n) (i64.const 1)))
+                 (br_if $on (i64.ne (local.get $n) (i64.const 0))))
+               (i64.const 0))"
+        );
+        let tool = || raw::tool(&ENGINE, "", &body);
+        let scene = Scene::of(tool(), Effect::Pure).grants(&format!("limits.fuel = \"{FUEL}\""));
+        let ended = scene.run("act", json!({ "n": 1_000 })).await;
+        assert!(matches!(ended.outcome, Outcome::Succeeded { .. }), "{what}: {ended:?}");
+        assert!(ended.usage.host_work >= 1_000_000, "{what}: {:?}", ended.usage);
+        let ended = scene.run("act", json!({ "n": 1_000_000 })).await;
+        assert_eq!(ended.outcome, Outcome::LimitReached { limit: Limit::Fuel }, "{what}");
+        assert_eq!(ended.usage.fuel_total(), FUEL, "{what}: {:?}", ended.usage);
+        assert!(ended.usage.host_calls <= FUEL / 1_000, "{what}: {:?}", ended.usage);
     }
 }
 

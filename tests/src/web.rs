@@ -19,6 +19,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// Whole, chunks put together.
     pub body: String,
+    /// The same as it came.
+    pub bytes: Vec<u8>,
 }
 
 impl Request {
@@ -31,7 +33,7 @@ impl Request {
             let Some((name, value)) = header.split_once(':') else { break };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut request = Self { line: first, headers, body: String::new() };
+        let mut request = Self { line: first, headers, body: String::new(), bytes: vec![] };
         let length = request.header("content-length").and_then(|length| length.parse().ok());
         let mut body = vec![0; length.unwrap_or(0)];
         from.read_exact(&mut body).ok()?;
@@ -45,6 +47,7 @@ impl Request {
             body.extend_from_slice(&chunk[..size]);
         }
         request.body = String::from_utf8_lossy(&body).into_owned();
+        request.bytes = body;
         Some(request)
     }
 
@@ -174,7 +177,7 @@ fn answer(request: &Request, mut stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Never answers, never hangs up.
-pub(crate) fn keep_silent() -> ! {
+pub fn keep_silent() -> ! {
     loop {
         thread::park();
     }

@@ -1,4 +1,4 @@
-//! `bench`: the numbers, under a heading that says on which machine they were measured.
+//! `bench` and `load`: the numbers, under a heading that says on which machine they were measured.
 
 use std::fs;
 use std::path::Path;
@@ -12,6 +12,17 @@ use crate::metadata::Workspace;
 
 /// What asks for the comparison with other projects, which come from PyPI.
 const PEERS: &str = "--peers";
+
+/// The parts of the service under load, as the benchmark program has them.
+const LOAD: &[&str] =
+    &["load-calls", "load-streams", "load-overload", "load-neighbour", "load-soak"];
+
+/// `load`: the same program, of which the parts that take minutes are asked for.
+pub(crate) fn load(arguments: &[String]) -> Result<()> {
+    let named: Vec<String> = arguments.iter().map(|part| format!("load-{part}")).collect();
+    let all = || LOAD.iter().map(|part| (*part).to_owned()).collect();
+    bench(&if named.is_empty() { all() } else { named })
+}
 
 pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     let (asked, mut parts): (Vec<&str>, Vec<&str>) =

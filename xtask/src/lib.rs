@@ -15,6 +15,7 @@ mod fuzz;
 mod generate;
 mod guests;
 pub mod metadata;
+mod schemathesis;
 mod test;
 
 use std::process::ExitCode;
@@ -69,6 +70,15 @@ const VERBS: &[Verb] = &[
         run: bench::bench,
     },
     Verb {
+        name: "load",
+        arguments: "[calls] [streams] [overload] [neighbour] [soak]",
+        about: &[
+            "Builds for release and measures the service under load, each part or those that are named;",
+            "a quarter of an hour for all.",
+        ],
+        run: bench::load,
+    },
+    Verb {
         name: "crash",
         arguments: "[--runs N] [--seed N]",
         about: &[
@@ -121,6 +131,15 @@ const VERBS: &[Verb] = &[
             "seconds. What it finds is kept in target/fuzz/found/TARGET. Needs a C++ compiler.",
         ],
         run: fuzz::fuzz,
+    },
+    Verb {
+        name: "schemathesis",
+        arguments: "",
+        about: &[
+            "Lets schemathesis, from PyPI, ask the running service whatever its document allows, and",
+            "fails if it meets a server error or an answer that is not in the document.",
+        ],
+        run: |arguments| no_arguments(arguments).and_then(|()| schemathesis::schemathesis()),
     },
     Verb {
         name: "ci",

@@ -75,6 +75,7 @@ pub(super) fn direct_call(function: &str, arguments: Value) -> DirectCall {
         function: Some(function.parse().unwrap()),
         arguments: arguments.to_string(),
         key: None,
+        trace: None,
     }
 }
 

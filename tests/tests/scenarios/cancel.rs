@@ -3,7 +3,7 @@
 
 use ringfence::{
     Caller, Cancel, DirectCall, RunStatus, Session, ToolRef,
-    event::{DenialCode, Message, Outcome, Stream},
+    event::{DenialCode, Message, Outcome, Shared, Stream},
 };
 use ringfence_tests::{Started, web};
 
@@ -78,11 +78,11 @@ fn steps(calls: &[(&str, &str)]) -> String {
 
 /// What the model was told of each call.
 fn told(session: &Session) -> Vec<String> {
-    let text = |message| match message {
-        Message::Result { text, .. } => Some(text),
+    let text = |message: &Shared<Message>| match &**message {
+        Message::Result { text, .. } => Some(text.clone()),
         _ => None,
     };
-    session.messages().into_iter().filter_map(text).collect()
+    session.messages().iter().filter_map(text).collect()
 }
 
 /// A grant that is taken back ends what runs by it, whether the guest computes or the host is waited
@@ -203,7 +203,7 @@ async fn a_revoked_grant_ends_no_other_call_of_the_same_request() {
     let (say, said) = std::sync::mpsc::channel();
     let call = |tool: &str, arguments: String| {
         let tool = ToolRef::Accepted(tool.parse().expect("a name"));
-        let call = DirectCall { tool, function: None, arguments, key: None };
+        let call = DirectCall { tool, function: None, arguments, key: None, trace: None };
         let (runtime, cancel, sink) = (runtime.clone(), cancel.clone(), Started::new(say.clone()));
         tokio::spawn(async move { runtime.call(&Caller::local(), call, &cancel, sink).await })
     };

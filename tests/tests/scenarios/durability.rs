@@ -107,9 +107,9 @@ async fn d6_what_may_not_waits_for_somebody_who_knows() {
         let session = runtime.session(&caller, &id).expect("a session");
         let results: Vec<String> = session
             .messages()
-            .into_iter()
-            .filter_map(|message| match message {
-                Message::Result { outcome, .. } => Some(outcome),
+            .iter()
+            .filter_map(|message| match &**message {
+                Message::Result { outcome, .. } => Some(outcome.clone()),
                 _ => None,
             })
             .collect();

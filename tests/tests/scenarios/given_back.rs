@@ -101,6 +101,8 @@ async fn world(plans: &[Plan], origin: &str) -> World {
              limits.fuel = \"100000G\"\nlimits.time = \"{time}\"\n"
         )
     };
+    // One of several tenants gets no more than three quarters if nobody says otherwise.
+    grants += &format!("[tenant.local]\nconcurrent-calls = {CALLS}\n");
     grants += &table(&Caller::local().tenant, "1000000G", "1000s");
     for Plan { caller, end, point, .. } in plans {
         let fuel = if *end == End::Budget { format!("{point}M") } else { "1000000G".into() };
@@ -244,7 +246,7 @@ async fn hold(
     let tool = ToolRef::Accepted("probe".parse().expect("a name"));
     let arguments = json!({ "how": how, "url": format!("{origin}/silent") }).to_string();
     let function = Some("hold".parse().expect("a name"));
-    let call = DirectCall { tool, function, arguments, key: None };
+    let call = DirectCall { tool, function, arguments, key: None, trace: None };
     let ended = runtime.call(&Caller::local(), call, &cancel, sink).await;
     ended.expect("a call").outcome
 }

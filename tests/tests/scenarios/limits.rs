@@ -110,6 +110,7 @@ async fn the_operators_file_says_how_many_calls_run_at_one_time() {
         function: None,
         arguments,
         key: None,
+        trace: None,
     };
     for (calls, patience) in [(1, "300ms"), (2, "60s")] {
         let world = World::new();

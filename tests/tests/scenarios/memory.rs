@@ -16,6 +16,7 @@ async fn call(world: &World, caller: &Caller, function: &str, arguments: &str) -
         function: Some(function.parse().expect("a name")),
         arguments: arguments.into(),
         key: None,
+        trace: None,
     };
     let result = runtime.call(caller, call, &Cancel::new(), heard()).await.expect("a call");
     runtime.flush().await.expect("stored");

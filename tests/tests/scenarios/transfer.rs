@@ -255,6 +255,7 @@ async fn one_that_cannot_be_gone_on_with_does_not_stop_the_others() {
             match resumed {
                 Resumed::Ended(ended) => ended.status.to_string(),
                 Resumed::Elsewhere => "elsewhere".to_owned(),
+                Resumed::Left => "left".to_owned(),
                 Resumed::Failed(error) => error.to_string(),
             },
         ));

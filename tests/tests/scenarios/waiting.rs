@@ -97,7 +97,7 @@ async fn a_call_that_finds_nobody_is_made_again_after_a_pause() {
     assert!(matches!(call.outcome(), Some(Outcome::Succeeded { .. })));
     assert!(call.usage().requests >= 3, "all tries count: {:?}", call.usage());
     let results = session.messages();
-    assert_eq!(results.iter().filter(|m| matches!(m, Message::Result { .. })).count(), 1);
+    assert_eq!(results.iter().filter(|m| matches!(***m, Message::Result { .. })).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -209,7 +209,7 @@ async fn a_held_call_runs_once_a_person_says_yes() {
     assert_eq!(world.read("workspace/new.txt"), "new");
     let session = runtime.session(&caller, session).expect("a session");
     let told = session.messages().iter().any(|message| {
-        matches!(message, Message::Result { text, .. } if text.contains("it is a new file"))
+        matches!(&**message, Message::Result { text, .. } if text.contains("it is a new file"))
     });
     assert!(told, "the model reads why: {:?}", session.messages());
 }
@@ -408,10 +408,10 @@ async fn a_long_conversation_is_told_in_short() {
     assert!(compacted >= 1, "{compacted}");
     let session = runtime.session(&Caller::local(), &ended.session).expect("a session");
     let messages = session.messages();
-    let Message::User { text } = &messages[0] else { panic!("{messages:?}") };
+    let Message::User { text } = &*messages[0] else { panic!("{messages:?}") };
     assert!(text.starts_with("[host] Summary") && text.contains("it says Hello"), "{text}");
     // What the run is about is still said, and all of it stays readable.
-    assert!(messages.contains(&Message::User { text: "Read it.".into() }), "{messages:?}");
+    assert!(messages.contains(&Message::User { text: "Read it.".into() }.into()), "{messages:?}");
     assert_eq!(session.runs()[0].steps().len(), 8);
 }
 

@@ -77,8 +77,16 @@ impl World {
     }
 
     pub(crate) fn runtime(&self) -> Runtime {
-        let config = Config::load(&self.path("ringfence.toml")).expect("a configuration");
-        Runtime::open(config).expect("a runtime")
+        self.runtime_with(|config| config)
+    }
+
+    pub(crate) fn runtime_with(&self, with: impl FnOnce(Config) -> Config) -> Runtime {
+        Runtime::open(with(self.config())).expect("a runtime")
+    }
+
+    /// The operator's file as it is now.
+    pub(crate) fn config(&self) -> Config {
+        Config::load(&self.path("ringfence.toml")).expect("a configuration")
     }
 
     /// Adds the spinning tool, which asks for more than any test lets it spend.
@@ -180,7 +188,7 @@ fn check_history(session: &Session, events: &[Event]) {
     let proposed: usize = session.runs().iter().map(|run| run.calls().count()).sum();
     let results = session.messages();
     let results =
-        results.iter().filter(|m| matches!(m, ringfence::event::Message::Result { .. })).count();
+        results.iter().filter(|m| matches!(***m, ringfence::event::Message::Result { .. })).count();
     assert_eq!(results, proposed, "one result a call");
 }
 

@@ -9,7 +9,7 @@ pub(crate) const OWNERS: &[(&str, &[&str])] = &[
     ("rusqlite", &["ringfence-store"]),
     ("libsqlite3-sys", &["ringfence-store"]),
     ("sse-stream", &["ringfence-model", "ringfence-mcp"]),
-    ("axum", &["ringfence-server"]),
+    ("axum", &["ringfence-server", "ringfence-tests"]), // the benchmark's baseline
     ("rmcp", &["ringfence-mcp"]),
 ];
 

@@ -9,6 +9,9 @@ use crate::source;
 /// The crates that read such files. `event` and `catalog` read what the host itself wrote.
 const READERS: &[&str] = &["agent", "driver", "model", "policy"];
 
+/// A file of another crate that does; what else that crate reads comes from clients.
+const SERVICE: &str = "runtime/server/src/config.rs";
+
 /// Looks at one table of a file that was read strictly before.
 const PARTIAL: &str = "runtime/policy/src/edit.rs";
 
@@ -26,8 +29,13 @@ pub(crate) struct Table {
 /// Every struct of these crates that is read from a file.
 pub(crate) fn tables(root: &Path) -> Vec<Table> {
     let mut tables = Vec::new();
-    for (path, text) in texts(root, READERS.iter().map(|name| format!("runtime/{name}/src"))) {
+    let folders =
+        READERS.iter().copied().chain(["server"]).map(|name| format!("runtime/{name}/src"));
+    for (path, text) in texts(root, folders) {
         let (code, _) = split(&text);
+        if path.starts_with("runtime/server/") && path != SERVICE {
+            continue;
+        }
         if path == PARTIAL || path == EXPORTED {
             continue;
         }
