@@ -23,6 +23,9 @@ use crate::{
 /// How often one run is started at most: far more than chance asks for, and not for ever.
 const LIVES_MAX: u32 = 60;
 
+/// So many deaths of the host in one step, and a run is given up: then it is taken to be the cause.
+const DEATHS_MAX: u32 = 4;
+
 /// More sessions than a lane has.
 const SESSIONS_MAX: u32 = 1_000_000;
 
@@ -34,6 +37,8 @@ pub(crate) struct Tally {
     /// Kills that left an `unsafe` call of unknown outcome, which had happened, or had not.
     happened: u32,
     not_happened: u32,
+    /// Runs that met so many kills in one step that they were given up.
+    given_up: u32,
     shown: usize,
 }
 
@@ -43,18 +48,20 @@ impl AddAssign for Tally {
         self.kills += other.kills;
         self.happened += other.happened;
         self.not_happened += other.not_happened;
+        self.given_up += other.given_up;
         self.shown += other.shown;
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sessions, kills, happened, not_happened, shown } = self;
+        let Self { sessions, kills, happened, not_happened, given_up, shown } = self;
         let unknown = happened + not_happened;
         write!(
             f,
             "{kills} kills in {sessions} sessions, {shown} events shown and all there; {unknown} \
-             unsafe calls of unknown outcome, of which {happened} had happened"
+             unsafe calls of unknown outcome, of which {happened} had happened; {given_up} runs \
+             given up after {DEATHS_MAX} kills in one step"
         )
     }
 }
@@ -94,7 +101,7 @@ impl Lane {
     fn session(&mut self, kills: u32) -> Result<()> {
         self.tally.sessions += 1;
         self.world.turn_page()?;
-        let before = self.sessions()?;
+        let (before, kills_before) = (self.sessions()?, self.tally.kills);
         let mut shown: BTreeMap<u64, Event> = BTreeMap::new();
         let mut id: Option<SessionId> = None;
         for _ in 0..LIVES_MAX {
@@ -118,7 +125,9 @@ impl Lane {
                 ensure!(self.world.ledger()?.is_empty(), "something happened without a session");
                 continue;
             };
-            let over = self.look(id, &shown).with_context(|| format!("session {id}, {kill:?}"))?;
+            let killed = self.tally.kills - kills_before;
+            let over = self.look(id, &shown, killed);
+            let over = over.with_context(|| format!("session {id}, {kill:?}"))?;
             if over {
                 return Ok(());
             }
@@ -127,7 +136,8 @@ impl Lane {
     }
 
     /// Checks a session, and says how calls of unknown outcome ended. Says whether its run is over.
-    fn look(&mut self, id: &SessionId, shown: &BTreeMap<u64, Event>) -> Result<bool> {
+    /// `killed`: how often its process was killed so far.
+    fn look(&mut self, id: &SessionId, shown: &BTreeMap<u64, Event>, killed: u32) -> Result<bool> {
         let (runtime, ledger, caller) =
             (self.world.runtime()?, self.world.ledger()?, Caller::local());
         let session = check(&runtime, id, &Outside { shown, ledger: &ledger })?;
@@ -147,6 +157,11 @@ impl Lane {
             return Ok(false);
         }
         let why = run.failure().unwrap_or_default();
+        if why == format!("the host died {DEATHS_MAX} times in this step") {
+            ensure!(killed >= DEATHS_MAX, "{why}, but there were {killed} kills");
+            self.tally.given_up += 1;
+            return Ok(true);
+        }
         ensure!(run.status() == RunStatus::Completed, "the run ended as {}: {why}", run.status());
         check_end(&session, &ledger)?;
         Ok(true)

@@ -55,7 +55,7 @@ pub(crate) fn measure(table: &mut Table) -> Result<()> {
             let body = String::from_utf8_lossy(client.body()).into_owned();
             ensure!(status == 201, "{status}: {body}");
             let made: Value = serde_json::from_str(&body)?;
-            sessions.push(made["session"].as_str().context("an id")?.to_owned());
+            sessions.push(made["id"].as_str().context("an id")?.to_owned());
         }
         let before = held(service.pid())?;
         let count = SESSIONS * OF_SESSION + OF_TENANT;
