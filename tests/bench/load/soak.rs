@@ -31,7 +31,7 @@ limits = { time = \"200ms\" }
 fs.workspace = { path = \"files\", access = \"read\" }
 [tenant.globex]
 agents = [\"greeter\"]
-rate = "10 per s"
+rate = \"10 per s\"
 [tenant.globex.tool.hello]
 ";
 
