@@ -146,7 +146,7 @@ mod tests {
     #[serde(deny_unknown_fields)]
     struct Body {
         #[serde(default)]
-        #[allow(dead_code, reason = "what matters is that it is read")]
+        #[expect(dead_code, reason = "what matters is that it is read")]
         text: Option<String>,
         #[serde(default)]
         object: Option<Object>,

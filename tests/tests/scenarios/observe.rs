@@ -21,6 +21,19 @@ use crate::world::World;
 /// Longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A world whose agent reads files of a workspace, as this script says.
+pub(crate) async fn reading(script: &str) -> (World, ringfence::Agent) {
+    let world = World::new();
+    world.add(&["tools/files"]).await;
+    let workspace = world.path("workspace").display().to_string();
+    world.grants(&format!(
+        "[tenant.local.tool.files]\nfs.workspace = {{ path = \"{workspace}\", access = \"read\" }}\n"
+    ));
+    world.script(script);
+    let agent = world.agent("files = \"*\"", "");
+    (world, agent)
+}
+
 /// A runtime as it is observed.
 struct Of(Runtime);
 

@@ -7,11 +7,10 @@ use ringfence::{Caller, Cancel, Input};
 use ringfence_observe::Config;
 
 use super::{
-    PATIENCE, observe,
+    PATIENCE, observe, reading,
     receiver::{Mood, Receiver},
     to,
 };
-use crate::world::World;
 
 /// One call that is done and one that is denied a part, one that is refused whole.
 const SCRIPT: &str = r#"
@@ -25,18 +24,6 @@ reply = { calls = [
 [[turn]]
 reply = { text = "Done." }
 "#;
-
-async fn world() -> (World, ringfence::Agent) {
-    let world = World::new();
-    world.add(&["tools/files"]).await;
-    let workspace = world.path("workspace").display().to_string();
-    world.grants(&format!(
-        "[tenant.local.tool.files]\nfs.workspace = {{ path = \"{workspace}\", access = \"read\" }}\n"
-    ));
-    world.script(SCRIPT);
-    let agent = world.agent("files = \"*\"", "");
-    (world, agent)
-}
 
 /// The lines of which the values are the same each time; of the others only what they count.
 fn steady(text: &str) -> String {
@@ -61,7 +48,7 @@ fn steady(text: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prometheus_and_otlp_are_told_the_same() {
-    let (world, agent) = world().await;
+    let (world, agent) = reading(SCRIPT).await;
     let receiver = Receiver::new(Mood::Well);
     let runtime = world.runtime();
     let observer = observe(&world, &runtime, to(&receiver.endpoint())).await;
@@ -105,7 +92,7 @@ async fn prometheus_and_otlp_are_told_the_same() {
 /// Nothing is set, and still everything is counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_counted_needs_no_endpoint() {
-    let (world, agent) = world().await;
+    let (world, agent) = reading(SCRIPT).await;
     let runtime = world.runtime();
     let observer = observe(&world, &runtime, Config::default()).await;
     let caller = Caller::local();

@@ -7,7 +7,7 @@ use ringfence_observe::Config;
 use ringfence_tests::web;
 
 use super::{
-    PATIENCE, observe,
+    PATIENCE, observe, reading,
     receiver::{Mood, Receiver, attributes, hex, tree},
     to,
 };
@@ -28,18 +28,6 @@ reply = { text = "Let me see.", calls = [
 reply = { text = "It says hello." }
 "#;
 
-async fn world() -> (World, ringfence::Agent) {
-    let world = World::new();
-    world.add(&["tools/files"]).await;
-    let workspace = world.path("workspace").display().to_string();
-    world.grants(&format!(
-        "[tenant.local.tool.files]\nfs.workspace = {{ path = \"{workspace}\", access = \"read\" }}\n"
-    ));
-    world.script(SCRIPT);
-    let agent = world.agent("files = \"*\"", "");
-    (world, agent)
-}
-
 /// One run in a new session, said within a trace.
 async fn run(runtime: &Runtime, agent: &ringfence::Agent, trace: Option<&str>) {
     let trace = trace.map(|given| TraceContext::from_traceparent(given).expect("a header"));
@@ -56,7 +44,7 @@ fn check_tree(receiver: &Receiver, name: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_is_a_tree_of_spans_within_the_trace_of_whoever_asked() {
-    let (world, agent) = world().await;
+    let (world, agent) = reading(SCRIPT).await;
     let receiver = Receiver::new(Mood::Well);
     let runtime = world.runtime();
     let observer = observe(&world, &runtime, to(&receiver.endpoint())).await;
@@ -78,7 +66,7 @@ async fn a_run_is_a_tree_of_spans_within_the_trace_of_whoever_asked() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_said_is_told_where_an_operator_wants_it() {
-    let (world, agent) = world().await;
+    let (world, agent) = reading(SCRIPT).await;
     let receiver = Receiver::new(Mood::Well);
     let runtime = world.runtime();
     let config = Config { payloads: true, ..to(&receiver.endpoint()) };
@@ -90,7 +78,7 @@ async fn what_was_said_is_told_where_an_operator_wants_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trace_that_nobody_keeps_is_not_sent() {
-    let (world, agent) = world().await;
+    let (world, agent) = reading(SCRIPT).await;
     let receiver = Receiver::new(Mood::Well);
     let runtime = world.runtime();
     let observer = observe(&world, &runtime, to(&receiver.endpoint())).await;
@@ -103,7 +91,7 @@ async fn a_trace_that_nobody_keeps_is_not_sent() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_direct_call_is_a_span_of_its_own() {
-    let (world, _) = world().await;
+    let (world, _) = reading(SCRIPT).await;
     let receiver = Receiver::new(Mood::Well);
     let runtime = world.runtime();
     let observer = observe(&world, &runtime, to(&receiver.endpoint())).await;
@@ -136,7 +124,7 @@ async fn a_direct_call_is_a_span_of_its_own() {
 /// Whoever observes next goes on where the last one was, and knows what began before it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_neither_loses_nor_doubles_a_span() {
-    let (world, agent) = world().await;
+    let (world, agent) = reading(SCRIPT).await;
     let (first, second) = (Receiver::new(Mood::Well), Receiver::new(Mood::Well));
     world.script(&one_call("files_read", "{ path = \"/workspace/README.md\" }"));
     let rule = "[[tenant.local.hold]]\ntool = \"files\"\n";
@@ -177,7 +165,7 @@ async fn a_restart_neither_loses_nor_doubles_a_span() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_that_is_down_holds_nobody_up_and_gets_everything_later() {
-    let (world, agent) = world().await;
+    let (world, agent) = reading(SCRIPT).await;
     for mood in [Mood::Gone, Mood::Status("503 Service Unavailable"), Mood::Silent] {
         let mut receiver = Receiver::new(mood);
         let runtime = world.runtime();
@@ -203,7 +191,7 @@ async fn an_endpoint_that_is_down_holds_nobody_up_and_gets_everything_later() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_endpoint_never_takes_is_dropped_and_counted() {
-    let (world, agent) = world().await;
+    let (world, agent) = reading(SCRIPT).await;
     let check = async |mood: Mood, backlog: u64, dropped: std::ops::RangeInclusive<u64>| {
         let receiver = Receiver::new(mood);
         let runtime = world.runtime();
