@@ -4,7 +4,7 @@
 use anyhow::Result;
 use ringfence::{
     Caller, Reconciliation, Runtime, Said, Waiting,
-    event::{CallId, SessionId, Wait, neutralise_line},
+    event::{CallId, Digest, SessionId, Wait, neutralise_line},
 };
 use serde_json::json;
 
@@ -58,13 +58,13 @@ pub(crate) async fn answer(
     runtime: &Runtime,
     caller: &Caller,
     id: &SessionId,
-    (call, json): (Option<CallId>, Option<String>),
+    (call, json, shown): (Option<CallId>, Option<String>, Option<Digest>),
     screen: &mut Screen,
 ) -> Result<Exit> {
     let call = the_call(runtime, caller, id, call, Wait::Input)?;
     let value = json.map(|text| serde_json::from_str(&text)).transpose();
     let value = value.map_err(|error| Usage::error(format!("the answer is no JSON: {error}")))?;
-    let said = runtime.answer(caller, id, &call, value).await?;
+    let said = runtime.answer(caller, id, &call, value, shown).await?;
     tell(id, &call, said, screen);
     Ok(Exit::Done)
 }
@@ -124,7 +124,7 @@ fn list(runtime: &Runtime, caller: &Caller, screen: &mut Screen) -> Result<Exit>
                     "arguments": waiting.arguments,
                     "hold": waiting.hold,
                     "question": waiting.question,
-                    "shown": waiting.shown(),
+                    "shown": waiting.shown,
                 })
             })
             .collect();

@@ -357,6 +357,9 @@ pub(crate) enum SessionVerb {
         /// Tell the tool that nobody answers
         #[arg(long, conflicts_with = "answer")]
         decline: bool,
+        /// Only if it still asks what `approvals list --json` showed under this digest
+        #[arg(long, value_name = "DIGEST")]
+        shown: Option<Digest>,
     },
     /// Say how a call ended that was under way when its host died
     Reconcile {

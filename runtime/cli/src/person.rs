@@ -76,12 +76,12 @@ impl Person {
                 Answer::Later => continue,
                 Answer::Cancel => return Ok(true),
                 Answer::Approve(scope, reason) => {
-                    runtime.approve(caller, id, call, scope, reason, one.shown()).await
+                    runtime.approve(caller, id, call, scope, reason, one.shown).await
                 }
                 Answer::Decline(reason) => {
-                    runtime.decline(caller, id, call, reason, one.shown()).await
+                    runtime.decline(caller, id, call, reason, one.shown).await
                 }
-                Answer::Input(value) => runtime.answer(caller, id, call, value).await,
+                Answer::Input(value) => runtime.answer(caller, id, call, value, one.shown).await,
                 Answer::Reconcile(how) => runtime.reconcile(caller, id, call, how).await,
             };
             match said {

@@ -68,9 +68,9 @@ pub(crate) async fn session(
             transfer::export(&runtime, &caller, &id, (file, force), screen)
         }
         SessionVerb::Import { file } => transfer::import(&runtime, &caller, file, screen).await,
-        SessionVerb::Answer { id, answer: json, call, decline: _ } => {
+        SessionVerb::Answer { id, answer: json, call, decline: _, shown } => {
             let id = runtime.find_session(&caller, &id)?;
-            answer::answer(&runtime, &caller, &id, (call, json), screen).await
+            answer::answer(&runtime, &caller, &id, (call, json, shown), screen).await
         }
         SessionVerb::Reconcile { id, call, how } => {
             let id = runtime.find_session(&caller, &id)?;

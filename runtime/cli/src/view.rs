@@ -45,6 +45,10 @@ impl View {
         }
         match &event.body {
             Body::RunStarted { run } => self.begin(*run, event),
+            Body::RunLeft { .. } => {
+                let text = "left for another process to go on with: this one is told to stop";
+                sheet.line(sheet.paint(Tone::Warning, text));
+            }
             Body::RunResumed { run } => {
                 let waited = self.waits;
                 if self.run.is_none() {

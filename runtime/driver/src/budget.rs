@@ -26,6 +26,19 @@ pub(crate) struct Ledger {
     reserved: BTreeMap<String, Amounts>,
     /// What was told the store of what the owner spent.
     settled: Totals,
+    /// Something was given back that the store does not know of yet.
+    owes: bool,
+}
+
+/// What became of a reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reserved {
+    /// It stands, or there is no budget that it would be of.
+    Done,
+    /// It fits into what is not spent, and not beside what others have reserved: they give some back.
+    Later(Stopped),
+    /// It does not fit into what is not spent.
+    Spent(Stopped),
 }
 
 impl Ledger {
@@ -38,7 +51,7 @@ impl Ledger {
     ) -> Self {
         let entries = budget.map(|budget| budget.entries.clone()).unwrap_or_default();
         let (tenant, owner) = (tenant.clone(), owner.to_owned());
-        Self { tenant, owner, entries, reserved: BTreeMap::new(), settled }
+        Self { tenant, owner, entries, reserved: BTreeMap::new(), settled, owes: false }
     }
 
     /// The budget is another one. What was reserved stays so.
@@ -98,22 +111,36 @@ impl Ledger {
         what: &str,
         amounts: Amounts,
         now: Timestamp,
-    ) -> Result<Option<Stopped>, Error> {
+    ) -> Result<Reserved, Error> {
         if !self.entries.iter().any(|entry| amounts.contains_key(&entry.limit)) {
-            return Ok(None);
+            return Ok(Reserved::Done);
         }
-        self.reserved.insert(what.to_owned(), amounts);
+        // Asked again and again while others have it: then nothing is written.
+        for entry in &self.entries {
+            let Some(wanted) = amounts.get(&entry.limit).copied() else { continue };
+            let state = self.state(store, entry, now)?;
+            let reserved = state.reserved.saturating_sub(self.reserved_of(entry.limit, Some(what)));
+            if let Some(stopped) = unfit(entry, now, BudgetState { reserved, ..state }, wanted) {
+                return Ok(stopped);
+            }
+        }
+        let before = self.reserved.insert(what.to_owned(), amounts);
         let budgets = self.entries.iter().map(|entry| self.change(entry, 0, Some(entry.of), now));
         let batch = Batch { budgets: budgets.collect(), ..Batch::default() };
         match store.commit(batch).await {
-            Ok(_) => Ok(None),
+            Ok(_) => Ok(Reserved::Done),
             Err(ringfence_store::Error::BudgetSpent { limit, spent, reserved, of }) => {
-                let amounts = self.reserved.remove(what).unwrap_or_default();
-                let wanted = amounts.get(&limit).copied().unwrap_or(0);
-                let spent = spent.saturating_add(reserved);
-                let entry =
-                    self.entries.iter().find(|entry| (entry.limit, entry.of) == (limit, of));
-                Ok(entry.map(|entry| stopped(entry, now, spent, wanted)))
+                let amounts = match before {
+                    Some(before) => self.reserved.insert(what.to_owned(), before),
+                    None => self.reserved.remove(what),
+                };
+                let wanted = amounts.and_then(|amounts| amounts.get(&limit).copied()).unwrap_or(0);
+                let mut entries = self.entries.iter();
+                let entry = entries.find(|entry| (entry.limit, entry.of) == (limit, of));
+                let state = BudgetState { limit, spent, reserved };
+                let unfit = entry.and_then(|entry| unfit(entry, now, state, wanted));
+                let spent = ringfence_store::Error::BudgetSpent { limit, spent, reserved, of };
+                unfit.ok_or_else(|| spent.into())
             }
             Err(error) => Err(error.into()),
         }
@@ -121,15 +148,24 @@ impl Ledger {
 
     /// Something is over: what it had reserved is given back with the next settlement.
     pub(crate) fn release(&mut self, what: &str) {
-        self.reserved.remove(what);
+        self.owes |= self.reserved.remove(what).is_some();
+    }
+
+    /// Whether the store is to be told of something although nothing was spent.
+    pub(crate) fn owes(&self) -> bool {
+        self.owes
     }
 
     /// What the next commit is to tell the store, when the owner has spent so much in all.
-    pub(crate) fn settle(&mut self, totals: &Totals, now: Timestamp) -> Vec<BudgetChange> {
-        let before = std::mem::replace(&mut self.settled, *totals);
-        let spent = |limit| totals.counted(limit).saturating_sub(before.counted(limit));
+    pub(crate) fn settlement(&self, totals: &Totals, now: Timestamp) -> Vec<BudgetChange> {
+        let spent = |limit| totals.counted(limit).saturating_sub(self.settled.counted(limit));
         let changes = self.entries.iter();
         changes.map(|entry| self.change(entry, spent(entry.limit), None, now)).collect()
+    }
+
+    /// That commit is durable.
+    pub(crate) fn settled(&mut self, totals: &Totals) {
+        (self.settled, self.owes) = (*totals, false);
     }
 
     /// The budgets that are four fifths spent, of those that a commit told of.
@@ -148,16 +184,22 @@ impl Ledger {
         of: Option<u64>,
         now: Timestamp,
     ) -> BudgetChange {
-        let amounts = self.reserved.values().filter_map(|amounts| amounts.get(&entry.limit));
         BudgetChange {
             tenant: self.tenant.clone(),
             limit: entry.limit,
             window_start: entry.window.of(now).0,
             owner: self.owner.clone(),
             spent,
-            reserved: amounts.fold(0, |sum: u64, amount| sum.saturating_add(*amount)),
+            reserved: self.reserved_of(entry.limit, None),
             of,
         }
+    }
+
+    /// What the owner has reserved of a limit, for this or for everything.
+    fn reserved_of(&self, limit: Limit, what: Option<&str>) -> u64 {
+        let meant = self.reserved.iter().filter(|(of, _)| what.is_none_or(|what| what == *of));
+        let amounts = meant.filter_map(|(_, amounts)| amounts.get(&limit));
+        amounts.fold(0, |sum: u64, amount| sum.saturating_add(*amount))
     }
 
     fn state(
@@ -198,6 +240,17 @@ impl Stopped {
         let (tenant, file) = (caller.tenant.clone(), inner.config.file_name());
         Error::Spent { tenant, limit, spent, file, line }
     }
+}
+
+/// Why so much more cannot be reserved.
+fn unfit(entry: &BudgetEntry, now: Timestamp, state: BudgetState, wanted: u64) -> Option<Reserved> {
+    let BudgetState { spent, reserved, .. } = state;
+    if spent.saturating_add(wanted) > entry.of {
+        return Some(Reserved::Spent(stopped(entry, now, spent, wanted)));
+    }
+    let taken = spent.saturating_add(reserved);
+    let over = taken.saturating_add(wanted) > entry.of;
+    over.then(|| Reserved::Later(stopped(entry, now, taken, wanted)))
 }
 
 fn stopped(entry: &BudgetEntry, now: Timestamp, spent: u64, asked: u64) -> Stopped {

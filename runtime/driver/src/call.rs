@@ -19,7 +19,7 @@ use crate::{
     Agent, Caller, Error, Installed, Refusal, Runtime,
     admit::{Entry, Phase, Slot},
     buckets::{self, CallBuckets},
-    budget::{self, Amounts, Ledger},
+    budget::{self, Amounts, Ledger, Reserved},
     entropy, redact, revoke,
     root::register_flags,
     runtime::Inner,
@@ -163,8 +163,12 @@ impl Runtime {
             }
         };
         let amounts = Amounts::from([(Limit::Calls, 1), (Limit::Fuel, permit.limits().fuel)]);
-        if let Some(stopped) = ledger.reserve(store, id.as_str(), amounts, now).await? {
-            return Err(stopped.error(inner, caller));
+        match ledger.reserve(store, id.as_str(), amounts, now).await? {
+            Reserved::Done => {}
+            // Whoever asked is not kept waiting for others.
+            Reserved::Later(stopped) | Reserved::Spent(stopped) => {
+                return Err(stopped.error(inner, caller));
+            }
         }
         let intent = intent(inner, &installed, &permit, key)?;
         let durable = permit.effect().needs_durable_intent();
@@ -192,7 +196,7 @@ impl Runtime {
         ledger.release(id.as_str());
         let totals =
             Totals { calls: 1, fuel: ended.result.usage.fuel_total(), ..Totals::default() };
-        record.budgets = ledger.settle(&totals, inner.config.clock.now());
+        record.budgets = ledger.settlement(&totals, inner.config.clock.now());
         // A direct call's session ends with it, and what it wrote there.
         let mut kept = ended.writes;
         kept.retain(|(scope, _), _| *scope != Scope::Session);

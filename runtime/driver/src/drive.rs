@@ -19,7 +19,9 @@ use ringfence_event::{
 };
 use ringfence_policy::Permit;
 use ringfence_sandbox::{Answer, Cancel, Sink};
-use ringfence_session::{Approval, Command, Definition, Effect, Ending, Refused, Run, Session};
+use ringfence_session::{
+    Approval, Command, Definition, Effect, Ending, Refused, Run, Session, called_off,
+};
 use tokio::{
     sync::mpsc,
     task::{AbortHandle, JoinSet},
@@ -30,11 +32,12 @@ use crate::{
     Agent, Caller, Error, Installed, RunEnded,
     admit::{Phase, Slot},
     buckets::{self, CallBuckets},
-    budget::{Amounts, Stopped},
+    budget::{Amounts, Reserved, Stopped},
     call::{self, Context, NotRun, Over, no_such_function, refused, run_permitted},
     inbox::InboxCommand,
     journal::Journal,
     plan,
+    question::{Counted, Question, Used},
     run::is_over,
     runtime::Inner,
     tool::Unusable,
@@ -73,6 +76,16 @@ enum Begun {
     Over(Option<Done>),
 }
 
+/// What became of something that is to be reserved before it begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    Done,
+    /// It is asked for again.
+    Later,
+    /// The run ends.
+    Spent,
+}
+
 type Decided = Result<(Arc<Installed>, Permit), NotRun>;
 
 /// One session under way.
@@ -83,7 +96,7 @@ pub(crate) struct Driver<'a> {
     definition: Definition,
     journal: Journal,
     tasks: JoinSet<Done>,
-    asking: Option<(StepId, AbortHandle)>,
+    asking: Option<Question>,
     /// The calls that run, and the tasks they run in.
     running: HashMap<CallId, (Cancel, tokio::task::Id)>,
     /// The tools that are on their way: compiling one may take long, and the run is to be cancelled
@@ -199,7 +212,7 @@ impl<'a> Driver<'a> {
             if self.is_done(&until) || !goes_on && self.is_left(phase) {
                 break;
             }
-            let wake = self.session().wake_at(&self.definition);
+            let wake = self.session().wake_at(&self.definition, woken);
             let clock = self.inner.config.clock.clone();
             tokio::select! {
                 // Whoever stops a run is heard first, however busy it is.
@@ -225,7 +238,7 @@ impl<'a> Driver<'a> {
                     self.late(Command::Noted { call, note })?;
                 }
                 Some(done) = self.tasks.join_next_with_id() => self.joined(done, show).await?,
-                () = async { clock.until(wake.unwrap_or_default()).await }, if wake.is_some() && wake != woken => {
+                () = async { clock.until(wake.unwrap_or_default()).await }, if wake.is_some() => {
                     woken = wake;
                     self.late(Command::Wake)?;
                 }
@@ -234,17 +247,20 @@ impl<'a> Driver<'a> {
         }
         self.tasks.shutdown().await;
         self.leave_turns(&[]);
+        let is_left = phase >= Phase::Draining && !self.is_done(&until);
+        if is_left {
+            // Whoever goes on with it is not to take it for a host that died.
+            self.late(Command::Leave)?;
+        }
         if self.session().run().is_some() {
-            let wake = self.session().wake_at(&self.definition);
+            let wake = self.session().wake_at(&self.definition, None);
             self.journal.wake(wake);
         }
         self.journal.save(show).await?;
-        match phase {
-            Phase::Draining | Phase::Leaving if !self.is_done(&until) => {
-                Err(Error::Left { session: self.session().id().clone() })
-            }
-            _ => self.ended(&until),
+        if is_left {
+            return Err(Error::Left { session: self.session().id().clone() });
         }
+        self.ended(&until)
     }
 
     /// Whether the host stops, and nothing goes on here that is to be waited for: of a run that is left,
@@ -308,14 +324,10 @@ impl<'a> Driver<'a> {
     /// once: something that was begun is over already, and who waits to be heard comes before the next.
     async fn start(&mut self, show: &mut (dyn FnMut(&Event) + Send)) -> Result<bool, Error> {
         loop {
-            if let Some((step, task)) = &self.asking {
-                if self.session().is_asking(*step) {
-                    // Nothing else is to be done while the model is asked.
-                    self.leave_turns(&[]);
-                    return Ok(false);
-                }
-                task.abort();
-                self.asking = None;
+            if self.asking.as_ref().is_some_and(|asked| self.session().is_asking(asked.step)) {
+                // Nothing else is to be done while the model is asked.
+                self.leave_turns(&[]);
+                return Ok(false);
             }
             let mut changed = false;
             let effects = self.session().pending(&self.definition, self.journal.now());
@@ -323,11 +335,12 @@ impl<'a> Driver<'a> {
             for effect in effects {
                 changed = match effect {
                     Effect::AskModel { step, request } => {
-                        if self.is_spent(step, &request).await? {
+                        let reserved = self.reserve_for(step, &request).await?;
+                        if reserved != Claim::Done {
+                            reserved == Claim::Spent
+                        } else if !self.request(step, &request)? {
                             true
                         } else {
-                            let (digest, parts) = self.digester.of(&request);
-                            self.record(Command::ModelRequested { step, request: digest, parts })?;
                             let traceparent = self.journal.traceparent(step.run);
                             // Nothing is sent to a vendor before what it follows from is durable.
                             self.journal.save(show).await?;
@@ -335,18 +348,23 @@ impl<'a> Driver<'a> {
                             self.warn()?;
                             let model = self.inner.model(&request.model)?;
                             let (inner, tenant) = (self.inner.clone(), self.turns.tenant().clone());
-                            let heard = inner.deltas.of(self.caller, self.session().id(), step);
+                            let deltas = inner.deltas.of(self.caller, self.session().id(), step);
+                            let used = Arc::<Used>::default();
+                            let heard = Counted { used: used.clone(), deltas };
                             let task = async move {
                                 let _slot = inner.admit.model(&tenant, &request.model).await;
+                                heard.used.send(&request);
                                 let traceparent = Some(traceparent.as_str());
                                 let reply =
                                     model.complete_within(&request, &heard, traceparent).await;
                                 Done::Reply(step, reply.map_err(call::model_failure))
                             };
                             match self.begin(task, true).await {
-                                Begun::Running(task) => self.asking = Some((step, task)),
+                                Begun::Running(task) => {
+                                    self.asking = Some(Question::new(step, used, task));
+                                }
                                 Begun::Over(Some(done)) => self.finished(done, show).await?,
-                                Begun::Over(None) => self.question_panicked(step)?,
+                                Begun::Over(None) => self.unanswered(step, panicked(), &used)?,
                             }
                             true
                         }
@@ -366,6 +384,12 @@ impl<'a> Driver<'a> {
                         if let Some((cancel, _)) = self.running.get(&call) {
                             cancel.cancel();
                         }
+                        false
+                    }
+                    Effect::CallOff { step } => {
+                        // What it has used is told when its task has ended.
+                        let asked = self.asking.as_ref().filter(|asked| asked.step == step);
+                        asked.inspect(|asked| asked.call_off());
                         false
                     }
                 };
@@ -412,11 +436,23 @@ impl<'a> Driver<'a> {
         Begun::Running(self.tasks.spawn(task))
     }
 
-    /// Reserves of the tenant's budget what a request may come to cost. Says whether nothing is left for
-    /// it, and the run ends.
-    async fn is_spent(&mut self, step: StepId, request: &ModelRequest) -> Result<bool, Error> {
+    /// Records that a model is about to be asked. Says whether it is to be: the rest of a budget may be too
+    /// small for it, and then the run ends.
+    fn request(&mut self, step: StepId, request: &ModelRequest) -> Result<bool, Error> {
+        let (digest, parts) = self.digester.of(request);
+        let input = estimated(request);
+        self.record(Command::ModelRequested { step, request: digest, parts, input })?;
+        let is_asked = self.session().is_asking(step);
+        if !is_asked {
+            self.journal.ledger().0.release(&step.to_string());
+        }
+        Ok(is_asked)
+    }
+
+    /// Reserves of the tenant's budget what a request may come to cost.
+    async fn reserve_for(&mut self, step: StepId, request: &ModelRequest) -> Result<Claim, Error> {
         if !self.journal.ledger().0.is_open() {
-            return Ok(false);
+            return Ok(Claim::Done);
         }
         let input = estimated(request);
         let output = request.parameters.output_tokens.unwrap_or(REPLY_TOKENS);
@@ -432,14 +468,16 @@ impl<'a> Driver<'a> {
         self.reserve(&step.to_string(), amounts).await
     }
 
-    /// Reserves of the tenant's budget. Says whether it does not fit; then the run ends.
-    async fn reserve(&mut self, what: &str, amounts: Amounts) -> Result<bool, Error> {
+    /// Reserves of the tenant's budget. If what is not spent is too little for it, the run ends.
+    async fn reserve(&mut self, what: &str, amounts: Amounts) -> Result<Claim, Error> {
         let (ledger, store, now) = self.journal.ledger();
         match ledger.reserve(store, what, amounts, now).await? {
-            None => Ok(false),
-            Some(Stopped { limit, spent, .. }) => {
+            Reserved::Done => Ok(Claim::Done),
+            // Tried again with the next beat: whoever has it gives back what it does not spend.
+            Reserved::Later(_) => Ok(Claim::Later),
+            Reserved::Spent(Stopped { limit, spent, .. }) => {
                 self.late(Command::Spent { limit, spent })?;
-                Ok(true)
+                Ok(Claim::Spent)
             }
         }
     }
@@ -485,8 +523,9 @@ impl<'a> Driver<'a> {
             }
             Ok((installed, permit)) => {
                 let amounts = Amounts::from([(Limit::Fuel, permit.limits().fuel)]);
-                if self.reserve(call.as_str(), amounts).await? {
-                    return Ok(true);
+                match self.reserve(call.as_str(), amounts).await? {
+                    Claim::Done => {}
+                    reserved => return Ok(reserved == Claim::Spent),
                 }
                 let arguments = Digest::of(arguments.as_bytes());
                 let key = IdempotencyKey::derive(&session, &call, &arguments);
@@ -699,9 +738,12 @@ impl<'a> Driver<'a> {
         if let Some(call) = lost.map(|(call, _)| call.clone()) {
             return self.call_panicked(call);
         }
-        match self.asking.take_if(|(_, task)| task.id() == error.id()) {
-            Some((step, _)) if error.is_panic() => self.question_panicked(step),
-            _ => Ok(()),
+        match self.asking.take_if(|asked| asked.is(error.id())) {
+            Some(Question { step, used, .. }) => {
+                let failure = if error.is_panic() { panicked() } else { called_off() };
+                self.unanswered(step, failure, &used)
+            }
+            None => Ok(()),
         }
     }
 
@@ -714,10 +756,7 @@ impl<'a> Driver<'a> {
         match done {
             Done::Reply(step, reply) => {
                 self.journal.ledger().0.release(&step.to_string());
-                // A question that was called off may have been answered all the same.
-                if self.asking.as_ref().is_some_and(|(asked, _)| *asked == step) {
-                    self.asking = None;
-                }
+                self.asking.take_if(|asked| asked.step == step);
                 self.late(Command::ModelReplied { step, reply })
             }
             Done::Loaded(tool, loaded) => {
@@ -763,15 +802,15 @@ impl<'a> Driver<'a> {
         self.over(call, Outcome::HostError { message })
     }
 
-    /// A question that took the host with it has no reply.
-    fn question_panicked(&mut self, step: StepId) -> Result<(), Error> {
-        let failure = ModelFailure {
-            class: ModelFailureClass::Host,
-            message: "the host failed while the model was asked".to_owned(),
-            retry_after_ms: None,
-        };
-        let reply = Err((failure, TokenUsage::default()));
-        self.late(Command::ModelReplied { step, reply })
+    /// A question without a reply: what it has used is spent all the same.
+    fn unanswered(
+        &mut self,
+        step: StepId,
+        failure: ModelFailure,
+        used: &Used,
+    ) -> Result<(), Error> {
+        self.journal.ledger().0.release(&step.to_string());
+        self.late(Command::ModelReplied { step, reply: Err((failure, used.tokens())) })
     }
 
     /// Records how a call ended, with what it wrote to memory; or what it asks.
@@ -851,6 +890,15 @@ impl<'a> Driver<'a> {
             self.journal.done(inboxed.id);
         }
         Ok(())
+    }
+}
+
+/// A question that took the host with it.
+fn panicked() -> ModelFailure {
+    ModelFailure {
+        class: ModelFailureClass::Host,
+        message: "the host failed while the model was asked".to_owned(),
+        retry_after_ms: None,
     }
 }
 

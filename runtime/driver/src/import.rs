@@ -348,7 +348,7 @@ impl<'a> Import<'a> {
         let agent = source.and_then(|source| Agent::from_stored(source).ok());
         let known = agent.and_then(|agent| definition(self.inner, &agent).ok());
         let definition = known.or_else(|| stand_in(&self.session))?;
-        self.session.wake_at(&definition).map(|at| at.min(LATEST))
+        self.session.wake_at(&definition, None).map(|at| at.min(LATEST))
     }
 
     fn store(self, file: &File<'_>) -> Result<SessionId, Error> {

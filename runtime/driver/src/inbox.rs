@@ -74,6 +74,9 @@ pub(crate) enum InboxCommand {
         /// The answer; absent: would not.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         value: Option<serde_json::Value>,
+        /// What was asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shown: Option<Digest>,
     },
     /// Say how a call of unknown outcome ended.
     Reconcile {
@@ -119,7 +122,7 @@ impl InboxCommand {
             Self::Decline { call, by, reason, shown } => {
                 Command::Decline { call, by, reason, shown }
             }
-            Self::Answer { call, by, value } => Command::Answer { call, by, value },
+            Self::Answer { call, by, value, shown } => Command::Answer { call, by, value, shown },
             Self::Reconcile { call, by, result } => {
                 Command::Reconcile { call, by: Some(by), result }
             }
@@ -153,7 +156,12 @@ mod tests {
                 shown: Some(Digest::of(b"hold")),
             },
             InboxCommand::Decline { call: call.clone(), by: by.clone(), reason: None, shown: None },
-            InboxCommand::Answer { call: call.clone(), by: by.clone(), value: Some(1.into()) },
+            InboxCommand::Answer {
+                call: call.clone(),
+                by: by.clone(),
+                value: Some(1.into()),
+                shown: Some(Digest::of(b"question")),
+            },
             InboxCommand::Reconcile { call, by, result: None },
         ] {
             assert_eq!(InboxCommand::parse(&command.json()), Some(command));

@@ -11,9 +11,10 @@ use std::{
 use ringfence_event::{
     Body, Digest, Event, RunId, SessionId, SpanId, Stream, Timestamp, TraceContext,
 };
-use ringfence_session::{Command, Decided, Definition, Session};
+use ringfence_session::{Command, Decided, Definition, Session, Totals};
 use ringfence_store::{
-    Append, Batch, BlobWrite, Fence, InboxId, MemoryLimits, MemoryWrite, NewEvent, Store, Wake,
+    Append, Batch, BlobWrite, Committed, Fence, InboxId, MemoryLimits, MemoryWrite, NewEvent,
+    Store, Wake,
 };
 
 use crate::{
@@ -132,9 +133,9 @@ impl Journal {
         let at = self.now();
         let owner = (&self.caller.tenant, &self.caller.user);
         let decided = self.session.act(owner, definition, at, command)?;
-        for Decided { body, cause } in decided {
-            let trace = Some(self.trace_of(&body).to_string());
-            self.unsaved.push(NewEvent { at, body, cause, trace });
+        for decided in decided {
+            let event = self.new_event(at, decided);
+            self.unsaved.push(event);
         }
         Ok(())
     }
@@ -176,24 +177,42 @@ impl Journal {
     ) -> Result<(), Error> {
         self.save(show).await?;
         let at = self.now();
-        let decided = self.session.decide(definition, at, command)?;
-        let mut event = |Decided { body, cause }| {
-            let trace = Some(self.trace_of(&body).to_string());
-            NewEvent { at, body, cause, trace }
+        let owner = (&self.caller.tenant, &self.caller.user);
+        // What is written here may not fit, and then nothing of it has happened.
+        let mut next = self.session.clone();
+        let decided = next.act(owner, definition, at, command)?;
+        let events = decided.into_iter().map(|decided| self.new_event(at, decided)).collect();
+        let totals = next.totals();
+        let batch = Batch {
+            appends: vec![self.append(events)],
+            memory,
+            memory_limits: Some(limits),
+            budgets: self.ledger.settlement(&totals, self.clock.now()),
+            ..Batch::default()
         };
-        let events: Vec<NewEvent> = decided.into_iter().map(&mut event).collect();
-        let append = self.append(events);
-        let memory_limits = Some(limits);
-        // Budgets are settled with the next save: what is written here may not fit, and then nothing
-        // of it has happened.
-        let batch = Batch { appends: vec![append], memory, memory_limits, ..Batch::default() };
         let committed = self.store.commit(batch).await?;
-        self.stored += committed.events.len() as u64;
-        for event in &*committed.events {
-            self.session.apply(event)?;
-            show(event);
-        }
+        self.session = next;
+        self.committed(&totals, &committed, show);
         Ok(())
+    }
+
+    fn new_event(&mut self, at: Timestamp, decided: Decided) -> NewEvent {
+        let Decided { body, cause } = decided;
+        let trace = Some(self.trace_of(&body).to_string());
+        NewEvent { at, body, cause, trace }
+    }
+
+    /// Takes in that something is durable, and shows it.
+    fn committed(
+        &mut self,
+        totals: &Totals,
+        committed: &Committed,
+        show: &mut (dyn FnMut(&Event) + Send),
+    ) {
+        self.ledger.settled(totals);
+        self.warnings = self.ledger.warnings(&committed.budgets, self.clock.now());
+        self.stored += committed.events.len() as u64;
+        committed.events.iter().for_each(show);
     }
 
     /// What time it is. Events of a session never go back in time, whatever the clocks of the hosts
@@ -245,15 +264,17 @@ impl Journal {
         &mut self,
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<(), Error> {
-        if self.unsaved.is_empty() && self.done.is_empty() && self.wake.is_none() {
+        let is_due = !self.done.is_empty() || self.wake.is_some() || self.ledger.owes();
+        if self.unsaved.is_empty() && !is_due {
             return Ok(());
         }
         self.saves += 1;
+        let totals = self.session.totals();
         let events = std::mem::take(&mut self.unsaved);
         let batch = Batch {
             appends: vec![self.append(events)],
             blobs: std::mem::take(&mut self.blobs),
-            budgets: self.ledger.settle(&self.session.totals(), self.clock.now()),
+            budgets: self.ledger.settlement(&totals, self.clock.now()),
             wake: self.wake.take().map(|at| Wake {
                 tenant: self.caller.tenant.clone(),
                 session: self.session.id().clone(),
@@ -263,9 +284,7 @@ impl Journal {
             ..Batch::default()
         };
         let committed = self.store.commit(batch).await?;
-        self.warnings = self.ledger.warnings(&committed.budgets, self.clock.now());
-        self.stored += committed.events.len() as u64;
-        committed.events.iter().for_each(show);
+        self.committed(&totals, &committed, show);
         Ok(())
     }
 

@@ -33,6 +33,7 @@ mod key;
 mod load;
 mod manage;
 mod plan;
+mod question;
 mod reconcile;
 mod redact;
 mod reload;
@@ -69,7 +70,7 @@ pub use run::{Input, RunEnded};
 pub use runtime::{Caller, Runtime};
 pub use say::Saying;
 pub use serve::Request;
-pub use session::{Said, Waiting};
+pub use session::{Said, Waiting, shown};
 pub use telemetry::{LogLevel, Otlp, Telemetry};
 pub use tool::Installed;
 
@@ -84,7 +85,7 @@ pub use ringfence_sandbox::{Cancel, Import, ImportClass, Sink};
 /// Sessions as their journal tells them.
 pub use ringfence_session::{
     Approval, Busy, Call, CallStatus, Ending, Inquiry, Refused, Run, RunStatus, Session, Step,
-    Totals, hold_id,
+    Totals,
 };
 pub use ringfence_store::{
     Claimed, Failing, FailingKind, Follower, OpenSession, RequestAnswer, Resolved, SessionSummary,

@@ -8,7 +8,7 @@ use ringfence_event::{
 };
 use ringfence_sandbox::Cancel;
 use ringfence_session::{Busy, Command, Definition, Refused, Run, RunStatus, Session, Totals};
-use ringfence_store::{BlobWrite, OpenSession, Store};
+use ringfence_store::{BlobWrite, InboxId, OpenSession, Store};
 
 use crate::{
     Agent, Caller, Error, Refusal, Runtime,
@@ -252,12 +252,18 @@ impl Runtime {
         // From before it is said: nothing that comes of it is missed.
         let mut ending = inner.admit.ending();
         let mut watch = Watch { inner, caller, session: journal::fold(&store, caller, id)? };
-        put(inner, caller, id, &command, Some(&said.key)).await?;
-        let mut told = false;
+        let mut place = put(inner, caller, id, &command, Some(&said.key)).await?;
+        let (mut told, mut again) = (false, false);
         loop {
+            // What takes it out of the inbox says in the same commit what came of it.
+            let inbox = store.inbox(&caller.tenant, id)?;
+            let is_taken = !inbox.iter().any(|inboxed| inboxed.id == place);
             watch.show(show)?;
             let session = &watch.session;
             let run = session.run_of(&said.key);
+            if let Some(run) = run.filter(|run| run.input() != said.text) {
+                return Err(Refused::OtherInput { run: run.id() }.into());
+            }
             if let Some(run) = run.filter(|run| is_over(session, run)) {
                 return Ok(RunEnded::of(session, run));
             }
@@ -268,6 +274,16 @@ impl Runtime {
                 let mut driver = Driver::new(inner, caller, agent, definition, journal);
                 said.record(&mut driver, show).await?;
                 return driver.drive(Until::Run(said.key), cancel, show).await;
+            }
+            if is_taken && run.is_none() {
+                // It was not taken when it came under this key before; now it may be.
+                if !std::mem::replace(&mut again, true) {
+                    place = put(inner, caller, id, &command, None).await?;
+                    continue;
+                }
+                let now = inner.config.clock.now().max(session.last_at());
+                let refused = session.decide(&definition, now, command.command()).err();
+                return Err(refused.unwrap_or_else(not_taken).into());
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
@@ -379,17 +395,22 @@ pub(crate) fn is_over(session: &Session, run: &Run) -> bool {
     !run.status().is_open() || run.status().is_waiting_for_somebody() || blocked
 }
 
-/// A command for whoever drives the session.
+/// An input that whoever drives the session refused, for what is not so any more.
+fn not_taken() -> Refused {
+    let state = "whoever drives the session had no room for it, say it again".to_owned();
+    Refused::NotNow { kind: "message.added", state }
+}
+
+/// A command for whoever drives the session; which place it has in the inbox.
 pub(crate) async fn put(
     inner: &Arc<Inner>,
     caller: &Caller,
     id: &SessionId,
     command: &InboxCommand,
     key: Option<&str>,
-) -> Result<(), Error> {
+) -> Result<InboxId, Error> {
     let now = inner.config.clock.now();
-    inner.store()?.inbox_put(&caller.tenant, id, now, command.json(), key).await?;
-    Ok(())
+    Ok(inner.store()?.inbox_put(&caller.tenant, id, now, command.json(), key).await?)
 }
 
 /// The agent as the session used it last.

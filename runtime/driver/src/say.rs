@@ -44,6 +44,8 @@ pub enum Saying {
         call: CallId,
         /// The answer.
         value: Option<serde_json::Value>,
+        /// What the person was asked.
+        shown: Option<Digest>,
     },
     /// Say how a call of unknown outcome ended.
     Reconcile {
@@ -80,9 +82,10 @@ impl Runtime {
             Saying::Decline { call, reason, shown } => {
                 InboxCommand::Decline { call, by, reason, shown }
             }
-            Saying::Answer { call, value } => {
-                self.check_answer(caller, id, &call, value.as_ref())?;
-                InboxCommand::Answer { call, by, value }
+            Saying::Answer { call, value, shown } => {
+                // Whatever question is asked when it arrives, it is for the one that its schema is of.
+                let asked = self.check_answer(caller, id, &call, value.as_ref())?;
+                InboxCommand::Answer { call, by, value, shown: shown.or(asked) }
             }
             Saying::Reconcile { call, how } => {
                 InboxCommand::Reconcile { call, by, result: how.result() }
@@ -91,23 +94,22 @@ impl Runtime {
         self.say(caller, id, command).await
     }
 
-    /// An answer must fit the schema of what it answers.
+    /// An answer must fit the schema of what it answers; which question that is.
     fn check_answer(
         &self,
         caller: &Caller,
         id: &SessionId,
         call: &CallId,
         value: Option<&serde_json::Value>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Digest>, Error> {
         let session = self.session(caller, id)?;
         let asked = Waiting::of(&session).into_iter().find(|waiting| waiting.call == *call);
-        match (value, asked.and_then(|asked| asked.question)) {
-            (Some(value), Some(question)) => {
-                ringfence_catalog::check_answer(&question.schema, value)
-                    .map_err(|message| Error::UnfitAnswer { call: call.clone(), message })
-            }
-            _ => Ok(()),
+        let Some(asked) = asked else { return Ok(None) };
+        if let (Some(value), Some(question)) = (value, &asked.question) {
+            ringfence_catalog::check_answer(&question.schema, value)
+                .map_err(|message| Error::UnfitAnswer { call: call.clone(), message })?;
         }
+        Ok(asked.shown)
     }
 
     /// Says something to a session: to whoever drives it through the inbox, or, if nobody does, to the

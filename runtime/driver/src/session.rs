@@ -4,7 +4,7 @@
 use ringfence_event::{
     ApprovalScope, CallId, Digest, Event, Hold, Question, SessionId, Stream, Wait,
 };
-use ringfence_session::{CallStatus, Command, Session, hold_id};
+use ringfence_session::{Call, CallStatus, Command, Session, hold_id, question_id};
 use ringfence_store::{Resolved, SessionSummary, Store};
 
 use crate::{
@@ -41,15 +41,21 @@ pub struct Waiting {
     pub hold: Option<Hold>,
     /// What its tool asks, if it waits for an answer.
     pub question: Option<Question>,
+    /// Names what is shown here, to be given back with the answer to it.
+    pub shown: Option<Digest>,
+}
+
+/// Names what a person is shown of a call that waits for one: to be given back with the answer to it.
+#[must_use]
+pub fn shown(call: &Call) -> Option<Digest> {
+    match call.status() {
+        CallStatus::Waiting(Wait::Approval) => call.hold().map(|hold| hold_id(hold)),
+        CallStatus::Waiting(Wait::Input) => call.inquiry().map(|inquiry| question_id(inquiry)),
+        _ => None,
+    }
 }
 
 impl Waiting {
-    /// Names what is shown here, to be given back with the answer to it.
-    #[must_use]
-    pub fn shown(&self) -> Option<Digest> {
-        self.hold.as_ref().map(hold_id)
-    }
-
     /// The calls of a session that wait for a person.
     #[must_use]
     pub fn of(session: &Session) -> Vec<Self> {
@@ -62,14 +68,16 @@ impl Waiting {
                 _ => return None,
             };
             let question = call.inquiry().filter(|_| wait == Wait::Input);
+            let hold = call.hold().filter(|_| wait == Wait::Approval);
             Some(Self {
                 session: session.id().clone(),
                 call: call.id().clone(),
                 wait,
                 function: call.function().to_owned(),
                 arguments: call.arguments().to_owned(),
-                hold: call.hold().map(|hold| hold.as_ref().clone()),
+                hold: hold.map(|hold| hold.as_ref().clone()),
                 question: question.map(|inquiry| inquiry.question.clone()),
+                shown: shown(call),
             })
         });
         waiting.collect()
@@ -223,20 +231,21 @@ impl Runtime {
     }
 
     /// Answers what a tool asks in the middle of a call; `None`: the person would not. The call goes on
-    /// with it.
+    /// with it. `shown`: what the person was asked, [`Waiting::shown`]; without, what is asked now.
     ///
     /// # Errors
-    /// When there is no such session or call, it asks nothing (any more), or the answer does not fit
-    /// its schema.
+    /// When there is no such session or call, it asks nothing (any more) or something else, or the answer
+    /// does not fit its schema.
     pub async fn answer(
         &self,
         caller: &Caller,
         id: &SessionId,
         call: &CallId,
         value: Option<serde_json::Value>,
+        shown: Option<Digest>,
     ) -> Result<Said, Error> {
-        self.tell_session(caller, id, &caller.user, Saying::Answer { call: call.clone(), value })
-            .await
+        let saying = Saying::Answer { call: call.clone(), value, shown };
+        self.tell_session(caller, id, &caller.user, saying).await
     }
 
     /// Says how a call of unknown outcome ended.

@@ -162,7 +162,10 @@ pub enum Body {
     /// A run began; its clock runs.
     #[serde(rename = "run.started")]
     RunStarted { run: RunId },
-    /// A run goes on after its host died.
+    /// The host of a run stopped in good order, and left it for another one to go on with.
+    #[serde(rename = "run.left")]
+    RunLeft { run: RunId },
+    /// A run goes on after it waited, or after its host left it or died.
     #[serde(rename = "run.resumed")]
     RunResumed { run: RunId },
     /// A run waits, and nothing of it is under way: for a person who answers about these calls, or for
@@ -444,6 +447,7 @@ impl Body {
         match self {
             Self::MessageAdded { run, .. }
             | Self::RunStarted { run }
+            | Self::RunLeft { run }
             | Self::RunResumed { run }
             | Self::RunWaiting { run, .. }
             | Self::RunRetryScheduled { run, .. }
@@ -493,6 +497,7 @@ impl Body {
         "session.closed",
         "message.added",
         "run.started",
+        "run.left",
         "run.resumed",
         "run.waiting",
         "run.retry-scheduled",
@@ -541,6 +546,7 @@ impl Body {
             Self::SessionClosed {} => "session.closed",
             Self::MessageAdded { .. } => "message.added",
             Self::RunStarted { .. } => "run.started",
+            Self::RunLeft { .. } => "run.left",
             Self::RunResumed { .. } => "run.resumed",
             Self::RunWaiting { .. } => "run.waiting",
             Self::RunRetryScheduled { .. } => "run.retry-scheduled",

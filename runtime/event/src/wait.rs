@@ -202,6 +202,8 @@ pub enum ModelFailureClass {
     NoTurn,
     /// The host failed while it asked.
     Host,
+    /// The run was ended while the model was asked, and the question was called off.
+    Cancelled,
 }
 
 impl ModelFailureClass {
@@ -217,6 +219,7 @@ impl ModelFailureClass {
             Self::Refused => "refused",
             Self::NoTurn => "no-turn",
             Self::Host => "host",
+            Self::Cancelled => "cancelled",
         }
     }
 

@@ -40,6 +40,7 @@ fn level(body: &Body) -> Level {
         | Body::SessionCreated { .. }
         | Body::SessionClosed {}
         | Body::RunStarted { .. }
+        | Body::RunLeft { .. }
         | Body::RunResumed { .. }
         | Body::RunWaiting { .. }
         | Body::RunStopping { .. }

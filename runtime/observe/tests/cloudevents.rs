@@ -53,6 +53,7 @@ fn bodies() -> Vec<Value> {
         ("session.closed", json!({})),
         ("message.added", json!({ "run": 1, "text": "Go.", "key": "k" })),
         ("run.started", json!({ "run": 1 })),
+        ("run.left", json!({ "run": 1 })),
         ("run.resumed", json!({ "run": 1 })),
         ("run.waiting", json!({ "run": 1, "on": "approval", "calls": [call] })),
         ("run.retry-scheduled", json!({ "run": 1, "step": step, "attempt": 2, "at": 5 })),

@@ -214,7 +214,7 @@ pub(crate) struct CallView {
     /// What holds or held it.
     #[serde(skip_serializing_if = "Option::is_none")]
     hold: Option<Hold>,
-    /// Names what holds it, to be given back with the answer.
+    /// Names what it waits for, to be given back with the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     shown: Option<Digest>,
     /// A person's yes.
@@ -261,7 +261,7 @@ impl CallView {
             },
             result: call.result().cloned(),
             hold: call.hold().map(|hold| hold.as_ref().clone()),
-            shown: call.hold().map(|hold| ringfence::hold_id(hold)),
+            shown: ringfence::shown(call),
             approval: call.approval().map(|approval| ApprovalView {
                 by: approval.by.clone(),
                 scope: approval.scope,
@@ -290,7 +290,7 @@ pub(crate) struct WaitingView {
     /// What holds it, if it waits for a yes.
     #[serde(skip_serializing_if = "Option::is_none")]
     hold: Option<Hold>,
-    /// Names what holds it, to be given back with the answer.
+    /// Names what it waits for, to be given back with the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     shown: Option<Digest>,
     /// What its tool asks, if it waits for an answer.
@@ -300,8 +300,7 @@ pub(crate) struct WaitingView {
 
 impl WaitingView {
     pub(crate) fn of(user: UserId, waiting: Waiting) -> Self {
-        let shown = waiting.shown();
-        let Waiting { session, call, wait, function, arguments, hold, question } = waiting;
+        let Waiting { session, call, wait, function, arguments, hold, question, shown } = waiting;
         Self { session, user, call, wait, function, arguments, hold, shown, question }
     }
 }

@@ -3,8 +3,8 @@
 //! always be applied, and a journal cut after any of them is gone on with.
 
 use ringfence_event::{
-    Body, BudgetLevel, CallId, CallResult, Compaction, Limit, ModelFailure, OnExpiry, Outcome,
-    Spent, StepId, Timestamp, Usage, Wait,
+    Body, BudgetLevel, CallId, CallResult, Compaction, Digest, Limit, ModelFailure, OnExpiry,
+    Outcome, Spent, StepId, Timestamp, Usage, Wait,
 };
 
 use crate::{
@@ -42,6 +42,11 @@ impl<'d> Draft<'d> {
         let step = self.session.run()?.steps().last()?;
         let (call, proposal) = step.unrecorded()?;
         Some((call, proposal.function.clone(), proposal.arguments.clone()))
+    }
+
+    /// Only what was decided.
+    pub(crate) fn done(self) -> (Vec<Decided>, Session) {
+        (self.decided, self.session)
     }
 
     /// Everything that follows, until something outside has to happen.
@@ -94,8 +99,16 @@ impl<'d> Draft<'d> {
             _ => return None,
         }
         let Some(step) = step else { return Some(self.start_step(run)) };
-        if let Some(failure) = step.failure() {
-            return Some(self.after_failure(run, step, failure));
+        let next = step.failure().map(|failure| self.after_failure(run, step, failure));
+        // What was spent on a summary or on a try that failed may have been the rest.
+        if (next.is_some() || step.is_asking() && step.asked().is_none())
+            && !matches!(next, Some(Body::RunFailed { .. }))
+            && let Some((limit, spent)) = self.exhausted(&[Limit::Tokens, Limit::Money])
+        {
+            return Some(Body::RunLimitReached { run: id, limit, spent: Some(spent) });
+        }
+        if next.is_some() {
+            return next;
         }
         if step.is_asking() && run.retry_at().is_some_and(|at| at > self.at) {
             return Some(Body::RunWaiting { run: id, on: Wait::Retry, calls: vec![] });
@@ -179,29 +192,36 @@ impl<'d> Draft<'d> {
         );
         match at.filter(|_| failure.class.is_passing()) {
             Some(at) => Body::RunRetryScheduled { run: id, step: step.id(), attempt, at },
-            None => match self.session.compaction_due(self.definition) {
+            None => match self.session.compaction_due(self.definition).zip(step.request_digest()) {
                 // Without a summary the run goes on all the same.
-                Some(through) => Body::ConversationCompacted {
+                Some((through, request)) => Body::ConversationCompacted {
                     run: id,
-                    compaction: Box::new(self.left_out(through, failure)),
+                    compaction: Box::new(self.left_out(through, request, failure)),
                 },
                 None => Body::RunFailed { run: id, message: failure.message.clone() },
             },
         }
     }
 
-    fn left_out(&self, through: StepId, failure: &ModelFailure) -> Compaction {
-        let request = self.session.summary_request(self.definition, through);
+    fn left_out(&self, through: StepId, request: Digest, failure: &ModelFailure) -> Compaction {
+        let choice = self.session.model_choice(self.definition);
         Compaction {
             through,
             summary: None,
             failure: Some(failure.clone()),
-            model: request.model.clone(),
-            request: request.digests().0,
+            model: choice.name.clone(),
+            request,
             // Told with the failure.
             tokens: Default::default(),
             cost: None,
         }
+    }
+
+    /// The first of these limits of which run or session have nothing left.
+    fn exhausted(&self, limits: &[Limit]) -> Option<(Limit, Spent)> {
+        limits.iter().find_map(|limit| {
+            budget::exhausted(&self.session, self.definition, *limit).map(|spent| (*limit, spent))
+        })
     }
 
     fn start_step(&self, run: &Run) -> Body {
@@ -247,10 +267,8 @@ impl<'d> Draft<'d> {
             return Some((Limit::Calls, Some(budget::with_refused(calls))));
         }
         // No step can follow, so nobody would read what the calls return.
-        for limit in [Limit::Tokens, Limit::Money] {
-            if let Some(spent) = budget::exhausted(&self.session, self.definition, limit) {
-                return Some((limit, Some(spent)));
-            }
+        if let Some((limit, spent)) = self.exhausted(&[Limit::Tokens, Limit::Money]) {
+            return Some((limit, Some(spent)));
         }
         let reserved = run.fuel_reserved();
         levels.into_iter().filter_map(|level| spent(level, Limit::Fuel)).find_map(|fuel| {
@@ -294,11 +312,15 @@ fn lost() -> String {
     )
 }
 
-/// Calls that have not begun are ended; those that run report by themselves; then the run ends.
+/// Calls that have not begun are ended; those that run report by themselves, as does a question to a
+/// model; then the run ends.
 fn next_while_stopping(run: &Run, ending: Ending) -> Option<Body> {
     let Some(step) = run.steps().last() else {
         return Some(end(run, ending));
     };
+    if step.asked().is_some() {
+        return None;
+    }
     let not_running = step.calls().iter().find(|call| {
         matches!(
             call.status(),

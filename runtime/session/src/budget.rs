@@ -1,9 +1,9 @@
 //! What a run and its session may spend and have spent. A budget of a level above a call is looked at
 //! before a step begins and before a call is decided; what a step spends stands in its events.
 
-use ringfence_event::{BudgetLevel, Limit, Money, Spent};
+use ringfence_event::{BudgetLevel, Limit, Money, Spent, TokenUsage};
 
-use crate::{Definition, Run, Session};
+use crate::{Definition, ModelChoice, Run, Session};
 
 /// The budgets that are counted over calls and steps, in the order in which they are told.
 pub(crate) const COUNTED: [Limit; 4] = [Limit::Calls, Limit::Tokens, Limit::Money, Limit::Fuel];
@@ -70,6 +70,25 @@ pub(crate) fn exhausted(session: &Session, definition: &Definition, limit: Limit
     let levels = [BudgetLevel::Session, BudgetLevel::Run];
     let spent = levels.into_iter().filter_map(|level| spent(session, definition, level, limit));
     spent.filter(|spent| spent.spent >= spent.of).min_by_key(|spent| spent.level)
+}
+
+/// The first budget that has less left than a request of so many tokens takes, and a reply to it of at
+/// least one.
+pub(crate) fn unaffordable(
+    session: &Session,
+    definition: &Definition,
+    choice: &ModelChoice,
+    input: u64,
+) -> Option<(Limit, Spent)> {
+    let tokens = TokenUsage { input, output: 1, cached: 0 };
+    let cost = choice.price.map(|price| price.of(tokens)).unwrap_or_default();
+    let wanted = [(Limit::Tokens, tokens.total()), (Limit::Money, cost.nanos())];
+    let levels = [BudgetLevel::Session, BudgetLevel::Run];
+    wanted.into_iter().find_map(|(limit, asked)| {
+        let spent = levels.into_iter().filter_map(|level| spent(session, definition, level, limit));
+        let mut over = spent.filter(|spent| spent.spent.saturating_add(asked) > spent.of);
+        over.next().map(|spent| (limit, Spent { asked, ..spent }))
+    })
 }
 
 /// The first budget that is four fifths spent and that nobody was told of.

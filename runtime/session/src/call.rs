@@ -120,6 +120,8 @@ pub struct Approval {
 /// What a tool asked in the middle of a call, and what was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inquiry {
+    /// Which of the call's questions it is, from 1.
+    pub place: u32,
     /// What it asks.
     pub question: Question,
     /// The blob that the tool gets back with the answer.
@@ -372,7 +374,8 @@ impl Call {
         self.status = CallStatus::Waiting(Wait::Input);
         self.earlier.add(usage);
         self.questions += 1;
-        self.inquiry = Some(Arc::new(Inquiry { question: question.clone(), state, answer: None }));
+        let (place, question) = (self.questions, question.clone());
+        self.inquiry = Some(Arc::new(Inquiry { place, question, state, answer: None }));
         Ok(())
     }
 

@@ -50,8 +50,12 @@ pub enum Command {
         request: Digest,
         /// Of its parts: the second of them.
         parts: RequestParts,
+        /// Roughly how many tokens it has. If what the run has left is not enough for it and a reply, the
+        /// run ends, and it is not to be sent.
+        input: u64,
     },
-    /// The model replied, or did not.
+    /// The model replied, or did not. Also while the run is being ended: then with what the question that
+    /// was called off has used, as far as anybody knows.
     ModelReplied {
         /// For which step.
         step: StepId,
@@ -150,6 +154,8 @@ pub enum Command {
     Close,
     /// The time of [`Session::wake_at`](crate::Session::wake_at) has come.
     Wake,
+    /// The host stops in good order, and another one is to go on with the session: the last that it says.
+    Leave,
     /// The host was started again, or another took the session over: to be said once after a fold,
     /// before anything else. Calls that were under way run again where their effect allows it.
     Recover,
@@ -186,6 +192,8 @@ pub enum Command {
         by: UserId,
         /// The answer.
         value: Option<serde_json::Value>,
+        /// What the person was asked: [`question_id`](crate::question_id) of the inquiry.
+        shown: Option<Digest>,
     },
     /// A person says how a call of unknown outcome ended.
     Reconcile {
@@ -223,6 +231,7 @@ impl Command {
             Self::Warned { .. } => "warned",
             Self::Close => "close",
             Self::Wake => "wake",
+            Self::Leave => "leave",
             Self::Recover => "recover",
             Self::Approve { .. } => "approve",
             Self::Decline { .. } => "decline",

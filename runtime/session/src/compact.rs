@@ -47,13 +47,14 @@ impl Session {
         let mut messages = self.messages_of(Part::Through(through));
         messages.push(Shared::new(Message::User { text: ASK.to_owned() }));
         let choice = self.model_choice(definition);
-        ModelRequest {
+        let request = ModelRequest {
             model: choice.name.clone(),
             instructions: definition.instructions.clone(),
             functions: vec![].into(),
             messages,
             parameters: choice.parameters,
-        }
+        };
+        self.within_budget(definition, choice, request)
     }
 
     /// What stands in the place of what was told in short.

@@ -7,7 +7,7 @@ use ringfence_event::{
 };
 
 use crate::{
-    Busy, Call, CallStatus, Command, Decided, Definition, Refused, RunStatus, Session,
+    Busy, Call, CallStatus, Command, Decided, Definition, Inquiry, Refused, RunStatus, Session,
     advance::{Draft, ended_by},
     budget,
     call::{is_passing, retry_after_ms},
@@ -29,6 +29,15 @@ const QUESTIONS_MAX: u32 = 16;
 #[must_use]
 pub fn hold_id(hold: &Hold) -> Digest {
     let json = serde_json::to_vec(&hold.binding).expect("plain data with string keys is JSON");
+    Digest::of(&json)
+}
+
+/// Names what a tool asked a person: an answer to what the same call asked before is stale, also when the
+/// words are the same.
+#[must_use]
+pub fn question_id(inquiry: &Inquiry) -> Digest {
+    let asked = (inquiry.place, &inquiry.question, inquiry.state);
+    let json = serde_json::to_vec(&asked).expect("plain data with string keys is JSON");
     Digest::of(&json)
 }
 
@@ -83,9 +92,11 @@ impl Session {
         }
         if self.closed_at().is_some() {
             return match command {
-                Command::Close | Command::Recover | Command::Wake | Command::Warned { .. } => {
-                    Ok((vec![], self.clone()))
-                }
+                Command::Close
+                | Command::Leave
+                | Command::Recover
+                | Command::Wake
+                | Command::Warned { .. } => Ok((vec![], self.clone())),
                 _ => Err(Refused::Closed),
             };
         }
@@ -105,9 +116,15 @@ impl Session {
                 let agent = agent.filter(|agent| self.source() != Some(*agent));
                 draft.record(Body::MessageAdded { run, text, key, not_after, agent })?;
             }
-            Command::ModelRequested { step, request, parts } => {
-                let model = self.model_choice(definition).name.clone();
-                draft.record(Body::ModelRequested { step, model, request, parts })?;
+            Command::ModelRequested { step, request, parts, input } => {
+                let choice = self.model_choice(definition);
+                let spent = budget::unaffordable(self, definition, choice, input);
+                if let Some((limit, spent)) = spent.filter(|_| self.is_to_ask(step)) {
+                    self.stop(&mut draft, Some(limit), Some(spent))?;
+                } else {
+                    let model = choice.name.clone();
+                    draft.record(Body::ModelRequested { step, model, request, parts })?;
+                }
             }
             Command::ModelReplied { step, reply } => {
                 self.replied(&mut draft, definition, step, reply)?;
@@ -181,6 +198,14 @@ impl Session {
                     self.stop(&mut draft, Some(Limit::Time), Some(spent))?;
                 }
             }
+            Command::Leave => {
+                let run = self.run().filter(|run| run.status() == RunStatus::Running);
+                if let Some(run) = run.filter(|run| run.stopping().is_none() && !run.is_left()) {
+                    draft.record(Body::RunLeft { run: run.id() })?;
+                }
+                // What follows from the state is for whoever goes on with it.
+                return Ok(draft.done());
+            }
             Command::Recover => self.recover(&mut draft)?,
             Command::Approve { call, by, scope, reason, shown } => {
                 let hold = self.held(&call, shown, at)?;
@@ -193,8 +218,8 @@ impl Session {
                 self.held(&call, shown, at)?;
                 draft.record(Body::CallDeclined { call, by: Some(by), reason })?;
             }
-            Command::Answer { call, by, value } => {
-                self.waiting(&call, CallStatus::Waiting(Wait::Input))?;
+            Command::Answer { call, by, value, shown } => {
+                self.asked(&call, shown)?;
                 draft.record(Body::InputAnswered { call, by, value })?;
             }
             Command::Reconcile { call, by, result } => {
@@ -242,6 +267,16 @@ impl Session {
         Ok(hold)
     }
 
+    /// That a call asks, and asks what the person was shown.
+    fn asked(&self, id: &CallId, shown: Option<Digest>) -> Result<(), Refused> {
+        self.waiting(id, CallStatus::Waiting(Wait::Input))?;
+        let asks = self.known(id).and_then(Call::inquiry).map(|inquiry| question_id(inquiry));
+        match shown {
+            Some(shown) if asks != Some(shown) => Err(Refused::StaleAnswer { call: id.clone() }),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes way for an input; the run that it is for.
     fn input(&self, draft: &mut Draft<'_>, text: &str, busy: Busy) -> Result<RunId, Refused> {
         if text.trim().is_empty() {
@@ -275,7 +310,8 @@ impl Session {
         step: StepId,
         reply: Result<ModelReply, (ModelFailure, TokenUsage)>,
     ) -> Result<(), Refused> {
-        let asked = self.run().and_then(|run| run.steps().last()).and_then(|step| step.asked());
+        let last = self.run().and_then(|run| run.steps().last());
+        let asked = last.and_then(|step| step.asked());
         let choice = self.model_choice(definition);
         let price = choice.price.filter(|_| asked == Some(&choice.name));
         let due = self.compaction_due(definition);
@@ -304,15 +340,16 @@ impl Session {
                 Body::ModelCompleted { step, reply, cost }
             }
             (Ok(reply), Some(through)) => {
-                let request = self.summary_request(definition, through);
+                let request = last.and_then(|step| step.request_digest());
+                let request = request.ok_or_else(|| not_asked(step))?;
                 Body::ConversationCompacted {
                     run: step.run,
                     compaction: Box::new(Compaction {
                         through,
                         summary: Some(reply.text),
                         failure: None,
-                        model: request.model.clone(),
-                        request: request.digests().0,
+                        model: choice.name.clone(),
+                        request,
                         tokens: reply.tokens,
                         cost: cost(reply.tokens),
                     }),
@@ -426,7 +463,15 @@ impl Session {
             return Ok(());
         }
         let id = run.id();
-        let hopeless = run.resumed >= RESUMED_MAX && run.stopping().is_none();
+        let hopeless = run.resumed >= RESUMED_MAX && !run.is_left() && run.stopping().is_none();
+        if run.stopping().is_some()
+            && let Some(step) = run.steps().last().filter(|step| step.asked().is_some())
+        {
+            // Nobody is left who could say what it has used.
+            let failure = called_off();
+            let (step, tokens) = (step.id(), TokenUsage::default());
+            draft.record(Body::ModelFailed { step, failure, tokens, cost: None })?;
+        }
         for call in run.current().iter().filter(|call| call.status().is_active()) {
             if !call.may_repeat() {
                 draft.record(Body::CallOutcomeUnknown { call: call.id().clone() })?;
@@ -467,6 +512,21 @@ impl Session {
         }
         draft.record(Body::RunFailed { run: run.id(), message })
     }
+}
+
+/// What becomes of a question to a model when the run is ended meanwhile.
+#[must_use]
+pub fn called_off() -> ModelFailure {
+    ModelFailure {
+        class: ModelFailureClass::Cancelled,
+        message: "the run was ended while the model was asked".to_owned(),
+        retry_after_ms: None,
+    }
+}
+
+fn not_asked(step: StepId) -> Refused {
+    let state = format!("step {step} does not wait for the model");
+    Refused::NotNow { kind: "conversation.compacted", state }
 }
 
 fn asks_too_often() -> Outcome {

@@ -11,8 +11,7 @@ use crate::{Approval, Call, CallStatus, Definition, Fallback, RunStatus, Session
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Record [`Command::ModelRequested`](crate::Command::ModelRequested), ask the model that the
-    /// request names, and report [`Command::ModelReplied`](crate::Command::ModelReplied). Drop the
-    /// question when it is pending no more.
+    /// request names, and report [`Command::ModelReplied`](crate::Command::ModelReplied).
     AskModel {
         /// For which step.
         step: StepId,
@@ -55,6 +54,12 @@ pub enum Effect {
         /// Which call.
         call: CallId,
     },
+    /// Call off the question to the model, and report
+    /// [`Command::ModelReplied`](crate::Command::ModelReplied) with what it has used.
+    CallOff {
+        /// For which step it was.
+        step: StepId,
+    },
 }
 
 /// What a person answered, on its way back into the call.
@@ -76,7 +81,9 @@ impl Session {
         let Some(step) = run.steps().last() else { return vec![] };
         if run.stopping().is_some() {
             let running = step.calls().iter().filter(|call| call.status() == CallStatus::Started);
-            return running.map(|call| Effect::Stop { call: call.id().clone() }).collect();
+            let stop = running.map(|call| Effect::Stop { call: call.id().clone() });
+            let question = step.asked().map(|_| Effect::CallOff { step: step.id() });
+            return stop.chain(question).collect();
         }
         if step.is_asking() {
             let request = Box::new(self.request(definition));
@@ -115,7 +122,13 @@ impl Session {
         effects
     }
 
-    /// Whether the model is being asked for this step: a question for another one is to be dropped.
+    /// Whether the model is to be asked for this step, and was not yet.
+    pub(crate) fn is_to_ask(&self, step: StepId) -> bool {
+        let last = self.run().and_then(|run| run.steps().last());
+        self.is_asking(step) && last.is_some_and(|last| last.asked().is_none())
+    }
+
+    /// Whether the model is to be asked for this step, or is being asked.
     #[must_use]
     pub fn is_asking(&self, step: StepId) -> bool {
         let running =

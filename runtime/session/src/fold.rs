@@ -215,11 +215,13 @@ impl Session {
         self.at
     }
 
-    /// When to say [`Command::Wake`](crate::Command::Wake).
+    /// When to say [`Command::Wake`](crate::Command::Wake). `told`: up to when it was said already; what
+    /// was due by then, and is not begun yet, hides nothing that is due later.
     #[must_use]
-    pub fn wake_at(&self, definition: &Definition) -> Option<Timestamp> {
+    pub fn wake_at(&self, definition: &Definition, told: Option<Timestamp>) -> Option<Timestamp> {
         let run = self.run()?;
-        [run.deadline(&definition.limits), run.timer()].into_iter().flatten().min()
+        let timers = run.deadline(&definition.limits).into_iter().chain(run.timers());
+        timers.filter(|at| told.is_none_or(|told| *at > told)).min()
     }
 
     /// The yes for all calls like this one, if somebody gave it.
@@ -309,6 +311,11 @@ impl Session {
                 run.start(at)?;
                 run.seq = seq;
             }
+            Body::RunLeft { run } => {
+                let run = self.under_way(*run)?;
+                run.leave()?;
+                run.seq = seq;
+            }
             Body::RunResumed { run } => {
                 let since = self.at;
                 let run = self.under_way(*run)?;
@@ -365,8 +372,9 @@ impl Session {
                 run.step_mut(*step)?.seq = seq;
                 run.seq = seq;
             }
-            Body::ModelRequested { step, model, .. } => {
-                self.step(*step, seq, |step| step.request(model))?;
+            Body::ModelRequested { step, model, request, .. } => {
+                self.going_on()?;
+                self.step(*step, seq, |step| step.request(model, *request))?;
                 self.open_run()?.ask();
             }
             Body::ModelCompleted { step, reply, cost } => {
@@ -538,7 +546,8 @@ impl Session {
         seq: u64,
         change: impl FnOnce(&mut Step) -> Result<(), Illegal>,
     ) -> Result<(), Illegal> {
-        self.going_on()?;
+        // What a question came to is told of a run that is being stopped, too.
+        self.running()?;
         let step = self.under_way(id.run)?.step_mut(id)?;
         change(step)?;
         step.seq = seq;

@@ -5,11 +5,10 @@ use std::{borrow::Cow, collections::HashSet, sync::OnceLock};
 
 use ringfence_event::{
     Limit, Message, ModelReply, ModelRequest, Parameters, ProposedCall, RunId, Shared, StepId,
+    TokenUsage, estimated_tokens,
 };
 
-use crate::{
-    Call, Definition, ModelChoice, RunStatus, Session, Step, budget, compact::estimate, result_text,
-};
+use crate::{Call, Definition, ModelChoice, Run, RunStatus, Session, Step, budget, result_text};
 
 /// Which part of the conversation.
 #[derive(Clone, Copy)]
@@ -44,15 +43,14 @@ impl Session {
             return self.summary_request(definition, through);
         }
         let choice = self.model_choice(definition);
-        let messages = self.messages();
-        let parameters = self.parameters(definition, choice, &messages);
-        ModelRequest {
+        let request = ModelRequest {
             model: choice.name.clone(),
             instructions: definition.instructions.clone(),
             functions: definition.functions.clone(),
-            messages,
-            parameters,
-        }
+            messages: self.messages(),
+            parameters: choice.parameters,
+        };
+        self.within_budget(definition, choice, request)
     }
 
     /// The model that is asked next: the agent's, or the other one once that has failed as often as
@@ -67,33 +65,36 @@ impl Session {
         }
     }
 
-    /// Its reply is to fit into what the run and the session have left of tokens and money.
-    fn parameters(
+    /// The request with a reply that fits, beside it, into what the run and the session have left of tokens
+    /// and money.
+    pub(crate) fn within_budget(
         &self,
         definition: &Definition,
         choice: &ModelChoice,
-        messages: &[Shared<Message>],
-    ) -> Parameters {
-        let own = choice.parameters;
+        request: ModelRequest,
+    ) -> ModelRequest {
         let left = |limit| budget::left(self, definition, limit);
-        let mut most = left(Limit::Tokens);
+        let (tokens, money) = (left(Limit::Tokens), left(Limit::Money));
+        if (tokens, money) == (u64::MAX, u64::MAX) {
+            return request;
+        }
+        let input = estimated_tokens(request.bytes());
+        let mut most = tokens.saturating_sub(input);
         if let Some(price) = &choice.price
             && price.output.nanos() > 0
         {
-            let input =
-                ringfence_event::TokenUsage { input: estimate(messages), ..Default::default() };
-            let money = left(Limit::Money).saturating_sub(price.of(input).nanos());
-            let each = price.output.nanos();
-            let affordable = u128::from(money) * 1_000_000 / u128::from(each);
+            let sent = price.of(TokenUsage { input, ..Default::default() });
+            let affordable = u128::from(money.saturating_sub(sent.nanos())) * 1_000_000
+                / u128::from(price.output.nanos());
             most = most.min(u64::try_from(affordable).unwrap_or(u64::MAX));
         }
-        let output_tokens = match own.output_tokens {
+        let output_tokens = match request.parameters.output_tokens {
             Some(own) => Some(own.min(most).max(1)),
             // A number where the operator set none could be above what the model takes; a small one
             // is not.
             None => (most < SMALL_REPLY).then_some(most.max(1)),
         };
-        Parameters { output_tokens }
+        ModelRequest { parameters: Parameters { output_tokens }, ..request }
     }
 
     /// The conversation as the model sees it. Each call that a model proposed has exactly one
@@ -110,7 +111,7 @@ impl Session {
         let (done, summary) = self.summary().unzip();
         messages.extend(summary.map(Shared::new));
         for run in self.runs() {
-            let is_told = done.is_some_and(|done| run.id() < done.run);
+            let is_told = done.is_some_and(|done| run.id() < done.run || is_all_told(run, done));
             if is_told || !part.has_run(run.id()) || run.status() == RunStatus::Queued {
                 continue;
             }
@@ -123,6 +124,11 @@ impl Session {
         }
         messages
     }
+}
+
+/// Whether a run has ended, and nothing of it comes behind this step.
+fn is_all_told(run: &Run, done: StepId) -> bool {
+    !run.status().is_open() && run.steps().last().is_some_and(|step| step.id() <= done)
 }
 
 /// A reply of so many tokens every model can give.

@@ -59,7 +59,7 @@ mod step;
 
 pub use call::{Approval, Call, CallStatus, Inquiry};
 pub use command::{Busy, Command, Decided, MemoryChange};
-pub use decide::hold_id;
+pub use decide::{called_off, hold_id, question_id};
 pub use definition::{Definition, Fallback, ModelChoice, RunLimits};
 pub use effect::{Answer, Effect};
 pub use error::{Corrupt, Refused};

@@ -141,6 +141,8 @@ pub struct Run {
     retry_at: Option<Timestamp>,
     /// The budgets of which it was said that four fifths are spent.
     warned: Vec<(BudgetLevel, Limit)>,
+    /// The host left it in good order, and nobody has gone on with it yet.
+    left: bool,
     /// How often the host died in the current step.
     pub(crate) resumed: u32,
     /// The place of the last event that the run's next one follows from.
@@ -170,6 +172,7 @@ impl Run {
             paused_ms: 0,
             retry_at: None,
             warned: vec![],
+            left: false,
             resumed: 0,
             seq: 0,
         }
@@ -306,13 +309,12 @@ impl Run {
     }
 
     /// When something of it is to be looked at again although nobody says anything.
-    pub(crate) fn timer(&self) -> Option<Timestamp> {
-        if self.stopping.is_some() {
-            return None;
-        }
+    pub(crate) fn timers(&self) -> impl Iterator<Item = Timestamp> {
+        let is_open = self.stopping.is_none();
         let model = self.retry_at.filter(|_| self.status == RunStatus::Waiting(Wait::Retry));
         let of_call = |call: &Call| call.retry_at().or(call.hold().and_then(|hold| hold.expires));
-        self.current().iter().filter_map(of_call).chain(model).min()
+        let timers = self.current().iter().filter_map(of_call).chain(model);
+        timers.filter(move |_| is_open)
     }
 
     /// What calls of it wait for: what a person must do comes first.
@@ -366,6 +368,18 @@ impl Run {
         Ok(())
     }
 
+    pub(crate) fn leave(&mut self) -> Result<(), Illegal> {
+        let runs = self.status == RunStatus::Running && self.stopping.is_none();
+        self.expect(runs && !self.left)?;
+        self.left = true;
+        Ok(())
+    }
+
+    /// Whether the host left it in good order.
+    pub(crate) fn is_left(&self) -> bool {
+        self.left
+    }
+
     /// `since`: when the last event before this one was recorded.
     pub(crate) fn resume(&mut self, since: Timestamp, at: Timestamp) -> Result<(), Illegal> {
         let waits = matches!(self.status, RunStatus::Waiting(_));
@@ -373,7 +387,7 @@ impl Run {
         if let Some(step) = self.step_last_mut() {
             step.resume()?;
         }
-        if !waits {
+        if !waits && !std::mem::take(&mut self.left) {
             self.resumed += 1;
         }
         self.unpause(since, at);

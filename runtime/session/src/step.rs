@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ringfence_event::{
-    CallId, ModelFailure, ModelFailureClass, ModelName, ModelReply, Money, StepId, Timestamp,
-    TokenUsage,
+    CallId, Digest, ModelFailure, ModelFailureClass, ModelName, ModelReply, Money, StepId,
+    Timestamp, TokenUsage,
 };
 
 use crate::{Call, error::Illegal, history::Said};
@@ -13,10 +13,10 @@ use crate::{Call, error::Illegal, history::Said};
 enum Phase {
     /// The model is to be asked.
     Started,
-    /// The model was asked.
-    Requested(ModelName),
-    /// It did not reply.
-    Failed(Arc<ModelFailure>),
+    /// The model was asked; the digest of what.
+    Requested(ModelName, Digest),
+    /// It did not reply to that.
+    Failed(Arc<ModelFailure>, Digest),
     /// It replied, and the calls run.
     Replied(Arc<ModelReply>),
     /// The calls all have their outcome.
@@ -77,7 +77,15 @@ impl Step {
     #[must_use]
     pub fn failure(&self) -> Option<&ModelFailure> {
         match &self.phase {
-            Phase::Failed(failure) => Some(failure),
+            Phase::Failed(failure, _) => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// The digest of what the model was asked last, as long as there is no reply.
+    pub(crate) fn request_digest(&self) -> Option<Digest> {
+        match &self.phase {
+            Phase::Requested(_, request) | Phase::Failed(_, request) => Some(*request),
             _ => None,
         }
     }
@@ -103,7 +111,7 @@ impl Step {
     /// Whether the model's reply is what it waits for.
     #[must_use]
     pub fn is_asking(&self) -> bool {
-        matches!(self.phase, Phase::Started | Phase::Requested(_))
+        matches!(self.phase, Phase::Started | Phase::Requested(..))
     }
 
     /// Whether all is done.
@@ -124,7 +132,7 @@ impl Step {
     /// The model that was asked and has not replied.
     pub(crate) fn asked(&self) -> Option<&ModelName> {
         match &self.phase {
-            Phase::Requested(model) => Some(model),
+            Phase::Requested(model, _) => Some(model),
             _ => None,
         }
     }
@@ -132,19 +140,19 @@ impl Step {
     pub(crate) fn illegal(&self) -> Illegal {
         let phase = match self.phase {
             Phase::Started => "waits for its request",
-            Phase::Requested(_) => "waits for the model",
-            Phase::Failed(_) => "has no reply",
+            Phase::Requested(..) => "waits for the model",
+            Phase::Failed(..) => "has no reply",
             Phase::Replied(_) => "has its reply",
             Phase::Finished(_) => "is finished",
         };
         Illegal(format!("step {} {phase}", self.id))
     }
 
-    pub(crate) fn request(&mut self, model: &ModelName) -> Result<(), Illegal> {
+    pub(crate) fn request(&mut self, model: &ModelName, request: Digest) -> Result<(), Illegal> {
         if self.phase != Phase::Started {
             return Err(self.illegal());
         }
-        self.phase = Phase::Requested(model.clone());
+        self.phase = Phase::Requested(model.clone(), request);
         Ok(())
     }
 
@@ -164,10 +172,11 @@ impl Step {
         tokens: TokenUsage,
         cost: Option<Money>,
     ) -> Result<(), Illegal> {
-        let model = self.asked().cloned().ok_or_else(|| self.illegal())?;
+        let Phase::Requested(model, request) = &self.phase else { return Err(self.illegal()) };
+        let (model, request) = (model.clone(), *request);
         self.spend(tokens, cost)?;
         self.failures.push((model, failure.class));
-        self.phase = Phase::Failed(Arc::new(failure.clone()));
+        self.phase = Phase::Failed(Arc::new(failure.clone()), request);
         Ok(())
     }
 
@@ -179,8 +188,8 @@ impl Step {
         cost: Option<Money>,
     ) -> Result<(), Illegal> {
         match self.phase {
-            Phase::Requested(_) => self.spend(tokens, cost)?,
-            Phase::Failed(_) => {}
+            Phase::Requested(..) => self.spend(tokens, cost)?,
+            Phase::Failed(..) => {}
             _ => return Err(self.illegal()),
         }
         self.phase = Phase::Started;
@@ -196,7 +205,7 @@ impl Step {
         at: Timestamp,
     ) -> Result<(), Illegal> {
         let next = self.retries.saturating_add(2) == attempt;
-        if !matches!(self.phase, Phase::Failed(_)) || !next {
+        if !matches!(self.phase, Phase::Failed(..)) || !next {
             return Err(self.illegal());
         }
         self.phase = Phase::Started;
@@ -206,7 +215,7 @@ impl Step {
     }
 
     fn spend(&mut self, tokens: TokenUsage, cost: Option<Money>) -> Result<(), Illegal> {
-        if !matches!(self.phase, Phase::Requested(_)) {
+        if !matches!(self.phase, Phase::Requested(..)) {
             return Err(self.illegal());
         }
         self.tokens.add(tokens);
@@ -216,7 +225,7 @@ impl Step {
 
     /// The host died: what was asked is asked again.
     pub(crate) fn resume(&mut self) -> Result<(), Illegal> {
-        if matches!(self.phase, Phase::Requested(_)) {
+        if matches!(self.phase, Phase::Requested(..)) {
             self.phase = Phase::Started;
         }
         self.calls.iter_mut().try_for_each(Call::repeat)

@@ -163,7 +163,10 @@ async fn a_session_goes_on_elsewhere_as_it_stood() {
 
     // A question is answered there, with the state that its tool has left.
     let waiting = second.waiting(&ann).expect("a list").remove(0);
-    second.answer(&ann, id, &waiting.call, Some(json!({ "go": true }))).await.expect("an answer");
+    second
+        .answer(&ann, id, &waiting.call, Some(json!({ "go": true })), None)
+        .await
+        .expect("an answer");
     let ended = resume(&second, &ann, id).await;
     assert_eq!((ended.status, ended.answer.as_deref()), (RunStatus::Completed, Some("Done.")));
     let session = second.session(&ann, id).expect("a session");

@@ -199,7 +199,7 @@ async fn a_held_call_runs_once_a_person_says_yes() {
     runtime.approve(&caller, session, &nobody, yes, None, None).await.expect_err("no such call");
     let eve = Caller { user: "eve".parse().expect("a name"), ..Caller::local() };
     runtime.approve(&eve, session, call, yes, None, None).await.expect_err("no such session");
-    let shown = waiting[0].shown();
+    let shown = waiting[0].shown;
     let reason = Some("it is a new file".to_owned());
     let said = runtime.approve(&caller, session, call, yes, reason, shown).await;
     assert_eq!(said.expect("an answer"), Said::Recorded);

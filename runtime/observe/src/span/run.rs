@@ -161,6 +161,10 @@ impl OpenRun {
                 self.happened(event.at, "ringfence.run.waiting", vec![on]);
                 None
             }
+            Body::RunLeft { .. } => {
+                self.happened(event.at, "ringfence.run.left", vec![]);
+                None
+            }
             Body::RunResumed { .. } => {
                 self.happened(event.at, "ringfence.run.resumed", vec![]);
                 None

@@ -92,6 +92,8 @@ struct NewAnswer {
     /// A JSON object that fits the question's schema; `null`: the person would not.
     #[serde(deserialize_with = "Option::deserialize")]
     value: Option<Object>,
+    /// What the person was asked: `shown` of the call. Refused if the call asks something else now.
+    shown: Option<Digest>,
 }
 
 /// How a call of unknown outcome ended.
@@ -149,8 +151,8 @@ async fn answer(
     let value = asked.body.0.value.as_ref().map(|object| serde_json::from_str(object.0.get()));
     let value = value.transpose();
     let value = value.map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
-    let call = asked.path.call.clone();
-    say(asked, Saying::Answer { call, value }).await
+    let (call, shown) = (asked.path.call.clone(), asked.body.0.shown);
+    say(asked, Saying::Answer { call, value, shown }).await
 }
 
 async fn reconcile(

@@ -13,7 +13,7 @@ use ringfence_event::{
 };
 use ringfence_session::{
     Busy, CallStatus, Command, Effect, Fallback, ModelChoice, Refused, RunLimits, RunStatus,
-    Session,
+    Session, called_off,
 };
 
 use crate::world::{
@@ -195,7 +195,7 @@ impl Play {
     fn waits(&mut self) {
         assert!(self.world.pending().is_empty());
         let run = self.world.session.run().unwrap();
-        let (status, at) = (run.status(), self.world.session.wake_at(&self.world.definition));
+        let (status, at) = (run.status(), self.world.session.wake_at(&self.world.definition, None));
         let answers = run.calls().find_map(|call| {
             let call_id = call.id().clone();
             match call.status() {
@@ -218,7 +218,7 @@ impl Play {
                 result: (choice != 3).then(|| succeeded("it was done", 0)),
             },
             Some((call, Wait::Input)) => {
-                Command::Answer { call, by, value: (choice != 3).then(|| true.into()) }
+                Command::Answer { call, by, value: (choice != 3).then(|| true.into()), shown: None }
             }
             Some((call, _)) if choice == 3 => {
                 Command::Decline { call, by, reason: None, shown: None }
@@ -243,8 +243,9 @@ impl Play {
             let lives = match effect {
                 Effect::AskModel { step, request } if self.outside.asked != Some(step) => {
                     let (request, parts) = request.digests();
-                    let lives =
-                        self.tell(Command::ModelRequested { step, request, parts }).unwrap();
+                    let lives = self
+                        .tell(Command::ModelRequested { step, request, parts, input: 3 })
+                        .unwrap();
                     if lives {
                         self.outside.asked = Some(step);
                     }
@@ -260,6 +261,7 @@ impl Play {
                     running.filter(|(id, ..)| *id == call).for_each(|(_, _, stop)| *stop = true);
                     true
                 }
+                Effect::CallOff { step } => self.call_off(step),
             };
             // The list is of a host that is no more, or the run has ended meanwhile.
             if !lives || self.world.session.run().is_none() {
@@ -293,9 +295,26 @@ impl Play {
                 drop(self.tell(Command::Wake));
             }
             3 => self.die(),
+            7 => {
+                // It stops in good order: what runs is ended with it, as far as the host can tell.
+                if self.outside.running.is_empty() && self.tell(Command::Leave).unwrap() {
+                    self.die();
+                }
+            }
             _ if self.outside.asked.is_some() => self.model_replies(),
             _ => self.call_ends(),
         }
+    }
+
+    /// The reply may have come just now.
+    fn call_off(&mut self, step: StepId) -> bool {
+        assert_eq!(self.outside.asked.take(), Some(step));
+        let reply = match self.choices.below(4) {
+            1 => Ok(answer("late")),
+            2 => Ok(calls(&["a", "b"])),
+            _ => Err((called_off(), TokenUsage { input: 3, output: 1, cached: 0 })),
+        };
+        self.tell(Command::ModelReplied { step, reply }).unwrap()
     }
 
     fn check(&mut self, call: CallId, fuel_left: u64) -> bool {
@@ -436,6 +455,7 @@ fn check(bytes: Vec<u8>) -> World {
     for (place, event) in journal.iter().enumerate() {
         assert_eq!(Session::fold(id(), &journal[..place]).unwrap(), incremental);
         incremental.apply(event).unwrap();
+        check_messages(&incremental.messages());
     }
     assert_eq!(*session, incremental);
     play.world
@@ -459,7 +479,7 @@ fn scripts_reach_every_event() {
         call.intended call.invalid call.outcome-unknown call.proposed call.reconciled \
         call.retry-scheduled call.started conversation.compacted input.answered input.asked \
         message.added model.completed model.failed model.requested run.cancelled run.completed \
-        run.failed run.limit-reached run.resumed run.retry-scheduled run.started run.stopping \
+        run.failed run.left run.limit-reached run.resumed run.retry-scheduled run.started run.stopping \
         run.waiting session.closed session.created step.finished step.started";
     assert_eq!(kinds.into_iter().collect::<Vec<_>>().join(" "), expected);
 }

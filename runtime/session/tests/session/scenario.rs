@@ -1,14 +1,16 @@
 //! Runs, told step by step.
 
 use ringfence_event::{
-    AgentName, Asked, Denial, DenialCode, Effect as Declared, Limit, Message, Note, Outcome,
-    Timestamp,
+    AgentName, Asked, CompactionRule, Denial, DenialCode, Digest, Effect as Declared, Limit,
+    Message, Note, Outcome, Question, RetryRules, Timestamp, UserId,
 };
 use ringfence_session::{
-    CallStatus, Command, Corrupt, Effect, Refused, RunLimits, RunStatus, Session,
+    CallStatus, Command, Corrupt, Effect, Refused, RunLimits, RunStatus, Session, question_id,
 };
 
-use crate::world::{World, answer, call, calls, cancel, finished, id, input, result, succeeded};
+use crate::world::{
+    World, answer, call, calls, cancel, finished, id, input, result, succeeded, unavailable,
+};
 
 const LIMITS: RunLimits = RunLimits::DEFAULT;
 
@@ -143,15 +145,86 @@ fn a_cancelled_run_stops_what_runs_and_ends_what_does_not() {
     assert_eq!(status(&world), RunStatus::Completed);
 }
 
+/// A retry that is due and not begun hides no deadline behind it.
 #[test]
-fn a_run_that_asks_the_model_is_cancelled_at_once() {
+fn what_is_due_hides_nothing_that_is_due_later() {
     let mut world = started(LIMITS);
-    world.ask();
-    let step = world.step();
-    assert_eq!(world.tell(cancel()).unwrap(), ["run.stopping", "run.cancelled"]);
-    let late = Command::ModelReplied { step, reply: Ok(answer("late")) };
-    assert!(matches!(world.tell(late), Err(Refused::NotNow { .. })));
-    assert_eq!(world.session.wake_at(&world.definition), None);
+    world.definition.retry = RetryRules::DEFAULT;
+    world.reply(calls(&["a", "b"]));
+    begin(&mut world, 1, Declared::Read, 10);
+    begin(&mut world, 2, Declared::Read, 10);
+    world.tell(finished(call(1, 1, 1), result(unavailable(), 1))).unwrap();
+    let retry = world.session.wake_at(&world.definition, None).unwrap();
+    world.now = retry.0 - 1;
+    world.tell(Command::Wake).unwrap();
+    assert_eq!(world.session.wake_at(&world.definition, None), Some(retry));
+    let deadline = world.session.wake_at(&world.definition, Some(retry)).unwrap();
+    assert!(deadline.0 >= 1_000 + LIMITS.time_ms, "{deadline:?}");
+    world.now = deadline.0;
+    let told = world.tell(Command::Wake).unwrap();
+    assert_eq!(told, ["run.stopping", "call.finished"]);
+}
+
+#[test]
+fn a_host_that_leaves_in_good_order_has_not_died() {
+    for (leaves, ends) in [(true, RunStatus::Running), (false, RunStatus::Failed)] {
+        let mut world = started(LIMITS);
+        for _ in 0..4 {
+            if leaves {
+                assert_eq!(world.tell(Command::Leave).unwrap(), ["run.left"]);
+                assert_eq!(world.tell(Command::Leave).unwrap(), [""; 0]);
+            }
+            world.restart();
+            world.tell(Command::Recover).unwrap();
+        }
+        assert_eq!(status(&world), ends, "leaves: {leaves}");
+    }
+}
+
+#[test]
+fn an_answer_to_the_question_before_is_stale() {
+    let mut world = started(LIMITS);
+    world.reply(calls(&["a"]));
+    let first = call(1, 1, 1);
+    let ask = |world: &mut World| {
+        begin(world, 1, Declared::Read, 10);
+        let question = Question { message: "Sure?".into(), schema: serde_json::json!({}) };
+        let (state, usage) = (Digest::of(b"state"), Box::default());
+        let call = call(1, 1, 1);
+        world.tell(Command::Asked { call, question, state, denials: vec![], usage }).unwrap();
+        let run = world.session.run().unwrap();
+        question_id(run.calls().next().unwrap().inquiry().unwrap())
+    };
+    let answer = |shown| Command::Answer {
+        call: first.clone(),
+        by: UserId::local(),
+        value: Some(true.into()),
+        shown: Some(shown),
+    };
+    let one = ask(&mut world);
+    world.tell(answer(one)).unwrap();
+    // In the same words, with the same state: another question all the same.
+    let other = ask(&mut world);
+    let stale = Refused::StaleAnswer { call: first.clone() };
+    assert_eq!(world.tell(answer(one)), Err(stale));
+    assert_eq!(world.tell(answer(other)).unwrap(), ["input.answered", "run.resumed"]);
+}
+
+/// A run of which everything is told in the summary leaves no question behind that nobody answers.
+#[test]
+fn a_run_that_is_told_in_short_is_told_with_its_question() {
+    let mut world = started(LIMITS);
+    world.definition.compaction = Some(CompactionRule { above: 0, keep: 0 });
+    world.reply(answer("done"));
+    world.tell(input("again")).unwrap();
+    world.reply(answer("All is well."));
+    let words: Vec<String> = (world.session.messages().iter())
+        .map(|message| match &**message {
+            Message::User { text } => text.lines().last().unwrap_or_default().to_owned(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(words, ["All is well.", "again"]);
 }
 
 #[test]
@@ -238,7 +311,7 @@ fn after_a_crash_what_may_repeat_runs_again_and_what_may_not_waits() {
     world.tell(finished(call(1, 1, 2), succeeded("x", 1))).unwrap();
     let denied = Command::Denied { call: call(1, 1, 3), denials: vec![] };
     assert_eq!(world.tell(denied).unwrap(), ["call.denied", "run.waiting"]);
-    assert_eq!((world.pending(), world.session.wake_at(&world.definition)), (vec![], None));
+    assert_eq!((world.pending(), world.session.wake_at(&world.definition, None)), (vec![], None));
     world.now += 5_000;
     world.restart();
     assert_eq!(world.tell(Command::Recover).unwrap(), [""; 0]);
@@ -249,7 +322,7 @@ fn after_a_crash_what_may_repeat_runs_again_and_what_may_not_waits() {
         ["call.reconciled", "run.resumed", "step.finished", "step.started"]
     );
     // The time that a person took is not the run's.
-    let deadline = world.session.wake_at(&world.definition).unwrap();
+    let deadline = world.session.wake_at(&world.definition, None).unwrap();
     let started = world.session.run().unwrap().started_at().unwrap();
     assert!(deadline.0 >= started.0 + LIMITS.time_ms + 5_000);
 }
@@ -313,7 +386,8 @@ fn a_request_is_the_same_in_every_process() {
     world.reply(calls(&["a"]));
     world.tell(Command::Denied { call: call(1, 1, 1), denials: vec![] }).unwrap();
     let request = world.session.request(&world.definition);
-    assert_eq!(request.parameters.output_tokens, Some(LIMITS.tokens - 20));
+    let most = LIMITS.tokens - 20;
+    assert!(request.parameters.output_tokens.is_some_and(|tokens| tokens < most));
     let again = Session::fold(id(), &world.journal).unwrap().request(&world.definition);
     assert_eq!(again.digests(), request.digests());
 }

@@ -97,6 +97,7 @@ fn situations() -> Vec<(&'static str, World)> {
             told(started(Declared::Read), vec![finished(first(), result(unavailable(), 1))]),
         ),
         ("the call is outcome-unknown", told(started(Declared::Unsafe), vec![Command::Recover])),
+        ("the run is stopping, and the model is asked", told(asked(), vec![cancel()])),
         (
             "the run is stopping, and its call is started",
             told(started(Declared::Read), vec![cancel()]),
@@ -134,10 +135,11 @@ fn commands(world: &World) -> Vec<Command> {
         cancel(),
         Command::Close,
         Command::Wake,
+        Command::Leave,
         Command::Recover,
         Command::Spent { limit: Limit::Money, spent },
         Command::Warned { limit: Limit::Money, spent },
-        Command::ModelRequested { step, request, parts },
+        Command::ModelRequested { step, request, parts, input: 3 },
         Command::ModelReplied { step, reply: Ok(answer("done")) },
         Command::ModelReplied {
             step,
@@ -168,7 +170,7 @@ fn commands(world: &World) -> Vec<Command> {
             shown: None,
         },
         Command::Decline { call: first.clone(), by: by.clone(), reason: None, shown: None },
-        Command::Answer { call: first.clone(), by, value: None },
+        Command::Answer { call: first.clone(), by, value: None, shown: None },
         reconcile(Some(succeeded("x", 0))),
         reconcile(None),
     ];
@@ -348,7 +350,7 @@ fn a_closed_session_takes_nothing() {
     world.reply(answer("done"));
     assert_eq!(world.tell(Command::Close), Ok(vec!["session.closed"]));
     assert_eq!(world.session.closed_at().map(|at| at.0), Some(world.now));
-    assert!(world.pending().is_empty() && world.session.wake_at(&definition).is_none());
+    assert!(world.pending().is_empty() && world.session.wake_at(&definition, None).is_none());
     for command in commands(&world) {
         match world.tell(command) {
             Ok(kinds) => assert!(kinds.is_empty(), "{kinds:?}"),

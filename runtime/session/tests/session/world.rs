@@ -102,7 +102,7 @@ impl World {
         let pending = self.pending();
         let [Effect::AskModel { step, request }] = &pending[..] else { panic!("{pending:?}") };
         let (request, parts) = request.digests();
-        self.tell(Command::ModelRequested { step: *step, request, parts }).unwrap()
+        self.tell(Command::ModelRequested { step: *step, request, parts, input: 3 }).unwrap()
     }
 
     pub(crate) fn permit(&self, call: &CallId, effect: Declared, fuel: u64) -> Command {

@@ -138,7 +138,7 @@ async fn a_restart_neither_loses_nor_doubles_a_span() {
     assert!(observer.stop(PATIENCE).await);
     // While nobody observes, somebody says yes.
     let waiting = ringfence::Waiting::of(&runtime.session(&caller, &session).expect("a session"));
-    let (call, shown) = (waiting[0].call.clone(), waiting[0].shown());
+    let (call, shown) = (waiting[0].call.clone(), waiting[0].shown);
     let yes = runtime.approve(&caller, &session, &call, Default::default(), None, shown).await;
     yes.expect("approved");
     drop(runtime);
