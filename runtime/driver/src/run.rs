@@ -252,12 +252,16 @@ impl Runtime {
         // From before it is said: nothing that comes of it is missed.
         let mut ending = inner.admit.ending();
         let mut watch = Watch { inner, caller, session: journal::fold(&store, caller, id)? };
-        let mut place = put(inner, caller, id, &command, Some(&said.key)).await?;
+        // What the session has taken under this key is not said again.
+        let mut place = match watch.session.run_of(&said.key) {
+            Some(_) => None,
+            None => Some(put(inner, caller, id, &command, Some(&said.key)).await?),
+        };
         let (mut told, mut again) = (false, false);
         loop {
             // What takes it out of the inbox says in the same commit what came of it.
             let inbox = store.inbox(&caller.tenant, id)?;
-            let is_taken = !inbox.iter().any(|inboxed| inboxed.id == place);
+            let is_taken = !inbox.iter().any(|inboxed| Some(&inboxed.id) == place.as_ref());
             watch.show(show)?;
             let session = &watch.session;
             let run = session.run_of(&said.key);
@@ -278,7 +282,7 @@ impl Runtime {
             if is_taken && run.is_none() {
                 // It was not taken when it came under this key before; now it may be.
                 if !std::mem::replace(&mut again, true) {
-                    place = put(inner, caller, id, &command, None).await?;
+                    place = Some(put(inner, caller, id, &command, None).await?);
                     continue;
                 }
                 let now = inner.config.clock.now().max(session.last_at());

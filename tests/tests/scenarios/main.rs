@@ -13,6 +13,7 @@ mod memory;
 mod observe;
 mod recovery;
 mod reload;
+mod spending;
 mod supply;
 mod tend;
 mod transfer;
