@@ -3,8 +3,8 @@
 //! always be applied, and a journal cut after any of them is gone on with.
 
 use ringfence_event::{
-    Body, BudgetLevel, CallId, CallResult, Compaction, Digest, Limit, ModelFailure, OnExpiry,
-    Outcome, Spent, StepId, Timestamp, Usage, Wait,
+    Body, BudgetLevel, CallId, CallResult, Compaction, Digest, Limit, ModelFailure,
+    ModelFailureClass, OnExpiry, Outcome, Spent, StepId, Timestamp, Usage, Wait,
 };
 
 use crate::{
@@ -105,6 +105,9 @@ impl<'d> Draft<'d> {
             && !matches!(next, Some(Body::RunFailed { .. }))
             && let Some((limit, spent)) = self.exhausted(&[Limit::Tokens, Limit::Money])
         {
+            return Some(Body::RunLimitReached { run: id, limit, spent: Some(spent) });
+        }
+        if let Some((limit, spent)) = step.failure().and_then(|failure| self.too_short(failure)) {
             return Some(Body::RunLimitReached { run: id, limit, spent: Some(spent) });
         }
         if next.is_some() {
@@ -222,6 +225,16 @@ impl<'d> Draft<'d> {
         limits.iter().find_map(|limit| {
             budget::exhausted(&self.session, self.definition, *limit).map(|spent| (*limit, spent))
         })
+    }
+
+    /// A reply was longer than the rest of a budget lets it be.
+    fn too_short(&self, failure: &ModelFailure) -> Option<(Limit, Spent)> {
+        let too_long = failure.class == ModelFailureClass::TooLong;
+        let limit = self.session.cut_short_by(self.definition).filter(|_| too_long)?;
+        let least = budget::least_left(&self.session, self.definition, limit)?;
+        // More than is left, nobody knows by how much.
+        let asked = if least.spent < least.of { least.of - least.spent + 1 } else { 0 };
+        Some((limit, Spent { asked, ..least }))
     }
 
     fn start_step(&self, run: &Run) -> Body {

@@ -50,13 +50,21 @@ pub(crate) fn with_refused(counted: Spent) -> Spent {
     Spent { spent: counted.spent - asked, asked, ..counted }
 }
 
+/// The budget of run or session that has the least left, if one of them has a limit.
+pub(crate) fn least_left(
+    session: &Session,
+    definition: &Definition,
+    limit: Limit,
+) -> Option<Spent> {
+    let levels = [BudgetLevel::Run, BudgetLevel::Session];
+    let spent = levels.into_iter().filter_map(|level| spent(session, definition, level, limit));
+    spent.min_by_key(|spent| spent.of.saturating_sub(spent.spent))
+}
+
 /// What run and session both have left; [`u64::MAX`] where neither has a limit.
 pub(crate) fn left(session: &Session, definition: &Definition, limit: Limit) -> u64 {
-    let left = |level| {
-        spent(session, definition, level, limit).map(|spent| spent.of.saturating_sub(spent.spent))
-    };
-    let levels = [BudgetLevel::Run, BudgetLevel::Session];
-    levels.into_iter().filter_map(left).min().unwrap_or(u64::MAX)
+    let least = least_left(session, definition, limit);
+    least.map_or(u64::MAX, |spent| spent.of.saturating_sub(spent.spent))
 }
 
 /// What no call has spent or reserved.

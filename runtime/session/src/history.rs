@@ -73,21 +73,7 @@ impl Session {
         choice: &ModelChoice,
         request: ModelRequest,
     ) -> ModelRequest {
-        let left = |limit| budget::left(self, definition, limit);
-        let (tokens, money) = (left(Limit::Tokens), left(Limit::Money));
-        if (tokens, money) == (u64::MAX, u64::MAX) {
-            return request;
-        }
-        let input = estimated_tokens(request.bytes());
-        let mut most = tokens.saturating_sub(input);
-        if let Some(price) = &choice.price
-            && price.output.nanos() > 0
-        {
-            let sent = price.of(TokenUsage { input, ..Default::default() });
-            let affordable = u128::from(money.saturating_sub(sent.nanos())) * 1_000_000
-                / u128::from(price.output.nanos());
-            most = most.min(u64::try_from(affordable).unwrap_or(u64::MAX));
-        }
+        let Some((_, most)) = self.room(definition, choice, &request) else { return request };
         let output_tokens = match request.parameters.output_tokens {
             Some(own) => Some(own.min(most).max(1)),
             // A number where the operator set none could be above what the model takes; a small one
@@ -95,6 +81,38 @@ impl Session {
             None => (most < SMALL_REPLY).then_some(most.max(1)),
         };
         ModelRequest { parameters: Parameters { output_tokens }, ..request }
+    }
+
+    /// How long a reply may be beside this request, in tokens, and what limits it; `None`: nothing does.
+    fn room(
+        &self,
+        definition: &Definition,
+        choice: &ModelChoice,
+        request: &ModelRequest,
+    ) -> Option<(Limit, u64)> {
+        let left = |limit| budget::left(self, definition, limit);
+        let (tokens, money) = (left(Limit::Tokens), left(Limit::Money));
+        if (tokens, money) == (u64::MAX, u64::MAX) {
+            return None;
+        }
+        let input = estimated_tokens(request.bytes());
+        let by_tokens = (Limit::Tokens, tokens.saturating_sub(input));
+        let Some(price) = choice.price.filter(|price| price.output.nanos() > 0) else {
+            return Some(by_tokens);
+        };
+        let sent = price.of(TokenUsage { input, ..Default::default() });
+        let money = u128::from(money.saturating_sub(sent.nanos()));
+        let affordable = money * 1_000_000 / u128::from(price.output.nanos());
+        let by_money = (Limit::Money, u64::try_from(affordable).unwrap_or(u64::MAX));
+        Some(if by_money.1 < by_tokens.1 { by_money } else { by_tokens })
+    }
+
+    /// The budget that keeps replies shorter than the agent would have them, or than any model's are.
+    pub(crate) fn cut_short_by(&self, definition: &Definition) -> Option<Limit> {
+        let choice = self.model_choice(definition);
+        let own = choice.parameters.output_tokens;
+        let (limit, most) = self.room(definition, choice, &self.request(definition))?;
+        (most < own.unwrap_or(SMALL_REPLY)).then_some(limit)
     }
 
     /// The conversation as the model sees it. Each call that a model proposed has exactly one

@@ -55,6 +55,26 @@ fn no_try_follows_one_that_spent_the_rest() {
     check(poor, Unavailable, &over, Some(Limit::Money));
 }
 
+/// A reply that the rest of a budget cut short is no failure of the model.
+#[test]
+fn a_reply_that_is_longer_than_the_rest_ends_the_run_by_the_budget() {
+    let check = |limits: RunLimits, kinds: &[&str], limit: Option<Limit>| {
+        let mut world = started(limits);
+        world.ask();
+        let too_long = failure(ModelFailureClass::TooLong);
+        let (step, reply) = (world.step(), Err((too_long, tokens(1, 1))));
+        assert_eq!(world.tell(Command::ModelReplied { step, reply }).unwrap(), kinds, "{limits:?}");
+        assert_eq!(reached(&world).map(|(limit, _)| limit), limit);
+        let over = |spent: Spent| spent.spent + spent.asked > spent.of;
+        assert!(reached(&world).is_none_or(|(_, spent)| over(spent)));
+    };
+    check(LIMITS, &["model.failed", "run.failed"], None);
+    let over = ["model.failed", "run.limit-reached"];
+    check(RunLimits { tokens: 1_000, ..LIMITS }, &over, Some(Limit::Tokens));
+    let poor = RunLimits { usd: Some(Money::from_nanos(1_000_000)), ..LIMITS };
+    check(poor, &over, Some(Limit::Money));
+}
+
 #[test]
 fn a_request_that_no_budget_has_room_for_is_not_sent() {
     let check = |limits: RunLimits, request: u64, over: Option<(Limit, u64)>| {
