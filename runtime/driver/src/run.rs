@@ -173,15 +173,14 @@ impl Runtime {
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<RunEnded, Error> {
         let inner = &self.0;
-        let store = inner.store()?.clone();
-        own(&store, caller, id)?;
+        own(inner.store()?, caller, id)?;
         let _driving = inner.tended.drive(caller, id);
-        let session = journal::fold(&store, caller, id)?;
-        session.run().ok_or(Refused::NoRun)?;
-        let agent = kept_agent(inner, caller, &session)?;
+        // Folded once, with the claim: a long journal is not read twice.
+        let journal = Journal::open(inner, caller, id).await?;
+        journal.session().run().ok_or(Refused::NoRun)?;
+        let agent = kept_agent(inner, caller, journal.session())?;
         let definition = definition(inner, &agent)?;
         inner.model(&definition.model.name)?;
-        let journal = Journal::open(inner, caller, id).await?;
         let mut driver = Driver::new(inner, caller, &agent, definition, journal);
         driver.drive(Until::Idle, cancel, show).await
     }
