@@ -67,7 +67,7 @@ async fn call(
     let Asked { state, principal, path, query, body: Json(new), gone, once, .. } = asked;
     let function = function_of(&state, &principal, &path)?;
     if once.as_ref().is_some_and(|once| once.again) && function.effect == Effect::Unsafe {
-        let said = "the host died while it carried this out; the function may not be called twice";
+        let said = "nobody knows how it ended before, and the function may not be called twice";
         return Err(Problem::new(Code::OutcomeUnknown, said));
     }
     let not_after = new.not_after.map(Timestamp);
