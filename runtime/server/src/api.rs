@@ -144,6 +144,7 @@ impl Api {
             Code::ForeignOrigin,
             Code::LengthRequired,
             Code::UriTooLong,
+            Code::Overloaded,
             Code::Internal,
             Code::ServiceFull,
             Code::Unavailable,

@@ -1,7 +1,7 @@
 //! The way of a request from its head to its answer, the same for every operation: whose it is, whether
 //! there is room, what it says, whether it came before, and how long it may take.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -19,6 +19,7 @@ use crate::{
     once::{self, Turn},
     problem::{Code, Problem},
     request::{self, Asked, RequestBody, words},
+    room::NoPlace,
     state::State,
 };
 
@@ -78,11 +79,7 @@ where
         let said = "the service is about to end; another one answers, or this one soon again";
         return Err(Problem::new(Code::Draining, said).retry_after(FULL_RETRY));
     }
-    let room = state.requests.try_acquire();
-    let _room = room.map_err(|_| {
-        let said = "the service answers as many requests as it can";
-        Problem::new(Code::ServiceFull, said).retry_after(FULL_RETRY)
-    })?;
+    let place = Arc::new(state.room.take(principal.tenant()).map_err(full)?);
     let path = request::path(&mut parts).await?;
     let query = request::query(&parts)?;
     let key = if operation.makes { once::key_of(&parts.headers)? } else { None };
@@ -97,13 +94,14 @@ where
         headers: parts.headers,
         gone: gone.0.clone(),
         once: None,
+        place: place.clone(),
     };
     let digest = key.as_ref().map(|_| digest(&parts.method, &parts.uri, &bytes));
     let work = async {
         let (Some(key), Some(digest)) = (key, digest) else {
             return handler(asked).await?.reply();
         };
-        let (once, held) = match once::claim(state, &principal, key, digest).await? {
+        let (once, held) = match once::claim(state, &principal, key, digest, &place).await? {
             Turn::Answered(whole) => return Ok(Reply::Whole(whole)),
             Turn::Ours(once, held) => (once, held),
         };
@@ -129,6 +127,17 @@ where
             Err(Problem::new(Code::TimedOut, said))
         }
     }
+}
+
+/// Whom there is no room for.
+fn full(why: NoPlace) -> Problem {
+    let (code, said) = match why {
+        NoPlace::OfTenant => {
+            (Code::Overloaded, "the tenant has as many requests under way as it may")
+        }
+        NoPlace::OfService => (Code::ServiceFull, "the service answers as many requests as it can"),
+    };
+    Problem::new(code, said).retry_after(FULL_RETRY)
 }
 
 /// Whose request this is.

@@ -22,6 +22,7 @@ mod listen;
 mod once;
 mod problem;
 mod request;
+mod room;
 mod routes;
 mod seal;
 mod stall;
@@ -39,10 +40,7 @@ use axum::{
 use http::{Method, header};
 use ringfence::{Cancel, OpenSession, Resumed, Runtime};
 use ringfence_observe::Metrics;
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-};
+use tokio::{net::TcpListener, sync::watch};
 
 pub use config::ServiceConfig;
 pub use state::Log;
@@ -127,7 +125,7 @@ impl Service {
         let listener = listening.map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
         let shared = Shared {
-            requests: Semaphore::new(config.requests),
+            room: room::Room::new(config.requests, config.requests_per_tenant),
             keys: keys::Keys::default(),
             works: works::Works::default(),
             tide: tide::Tide::default(),

@@ -21,6 +21,7 @@ use crate::{
     keys::Principal,
     problem::{Code, Problem},
     request::Once,
+    room::Place,
     state::State,
 };
 
@@ -136,6 +137,7 @@ pub(crate) async fn claim(
     principal: &Principal,
     key: String,
     digest: Digest,
+    place: &Place,
 ) -> Result<Turn, Problem> {
     let reused = || {
         let said =
@@ -161,6 +163,7 @@ pub(crate) async fn claim(
         if other != digest {
             return Err(reused());
         }
+        place.only_waits();
         answered.await;
     };
     let mut gone = vec![];

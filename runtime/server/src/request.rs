@@ -1,7 +1,7 @@
 //! A request as a handler gets it: whose it is, what its path, query and body say, each read strictly
 //! into a type that also documents it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -19,6 +19,7 @@ use crate::{
     json,
     keys::Principal,
     problem::{Code, Problem},
+    room::Place,
     state::State,
 };
 
@@ -34,6 +35,8 @@ pub(crate) struct Asked<P, Q, B> {
     pub(crate) gone: Cancel,
     /// Where the request has an idempotency key.
     pub(crate) once: Option<Once>,
+    /// Its place among all that are answered.
+    pub(crate) place: Arc<Place>,
 }
 
 impl<P, Q, B> Asked<P, Q, B> {

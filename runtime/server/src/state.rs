@@ -4,10 +4,11 @@ use std::{fmt, ops::Deref, sync::Arc};
 
 use ringfence::Runtime;
 use ringfence_observe::Metrics;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::{
-    config::ServiceConfig, keys::Keys, once::Worker, seal::Seal, tide::Tide, works::Works,
+    config::ServiceConfig, keys::Keys, once::Worker, room::Room, seal::Seal, tide::Tide,
+    works::Works,
 };
 
 /// What the service says of itself, for an operator: hears lines that clients are not told.
@@ -32,7 +33,7 @@ pub(crate) struct Shared {
     /// What happened, for whoever reads it at `/metrics`.
     pub(crate) metrics: Option<Metrics>,
     /// Places of requests that are being answered.
-    pub(crate) requests: Semaphore,
+    pub(crate) room: Room,
     /// Whether the service is about to end.
     pub(crate) draining: watch::Sender<bool>,
     /// The OpenAPI document.

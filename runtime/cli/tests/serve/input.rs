@@ -226,3 +226,53 @@ fn connections_and_streams_are_counted() {
         answer = ann.raw(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     }
 }
+
+/// One tenant's requests, whether they are read or wait for a call, leave room for another's.
+#[test]
+fn o2_a_tenants_requests_leave_room_for_the_others() {
+    let service = Service::with("requests = 2\nrequests-per-tenant = 1");
+    let ann = service.client("acme", "ann", "run,read");
+    let globex = service.client("globex", "", "read");
+    // One whose body is waited for.
+    let mut slow = ann.connect();
+    let key = ann.key.as_deref().unwrap();
+    let head = format!(
+        "POST {GREET} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\
+         content-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{"
+    );
+    slow.write_all(head.as_bytes()).unwrap();
+    let refused = loop {
+        let answer = ann.get("/v1/tools");
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!(refused.fails(429, "overloaded").header("retry-after"), Some("1"));
+    globex.get("/v1/tools").expect(200);
+    slow.write_all(b"}").unwrap();
+    crate::client::Answered::read(&mut std::io::BufReader::new(slow)).expect(200);
+    ann.get("/v1/tools").expect(200);
+}
+
+/// What waits for a call, for a run, or for another of its kind takes none of the room of all.
+#[test]
+fn o2_a_request_that_only_waits_takes_no_room_of_all() {
+    let service = Service::with("requests = 2\nrequests-per-tenant = 2");
+    let ann = service.client("acme", "ann", "run,read");
+    let globex = service.client("globex", "", "read");
+    let spin = json!({ "arguments": { "how": "spin" } }).to_string();
+    let hold = "/v1/tools/probe/functions/hold/call?cancel-on-disconnect=true";
+    let mut watch = ann.stream("/v1/events?after=0", &[]);
+    let same = [("idempotency-key", "k")];
+    let call = || ann.open("POST", hold, &same, Some(spin.as_bytes()));
+    let one = call();
+    watch.until("call.started");
+    let two = call();
+    // Both are there, and wait: as many as there is room for.
+    while ann.get("/v1/tools").status != 429 {}
+    ann.get("/v1/tools").fails(429, "overloaded");
+    globex.get("/v1/tools").expect(200);
+    drop((one, two));
+    watch.until("call.finished");
+    while ann.get("/v1/tools").status != 200 {}
+}

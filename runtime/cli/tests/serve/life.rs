@@ -106,6 +106,7 @@ fn the_file_is_checked_and_the_environment_goes_before_it() {
         ("[service]\nconnections = 0", "from 1 to"),
         ("[service]\nconnections-per-address = 0", "from 1 to"),
         ("[service]\nrequests = 0", "from 1 to"),
+        ("[service]\nrequests-per-tenant = 0", "from 1 to"),
         ("[service]\nheader = \"1KiB\"", "from 8 KiB"),
         ("[service]\nheader-fields = 0", "from 1 to"),
         ("[service]\nrequest-time = \"0s\"", "from 1ms"),

@@ -64,7 +64,7 @@ async fn call(
     asked: Asked<FunctionPath, Leaving, Json<NewCall>>,
 ) -> Result<Shown<CallResult>, Problem> {
     let trace = asked.trace();
-    let Asked { state, principal, path, query, body: Json(new), gone, once, .. } = asked;
+    let Asked { state, principal, path, query, body: Json(new), gone, once, place, .. } = asked;
     let function = function_of(&state, &principal, &path)?;
     if once.as_ref().is_some_and(|once| once.again) && function.effect == Effect::Unsafe {
         let said = "nobody knows how it ended before, and the function may not be called twice";
@@ -87,6 +87,7 @@ async fn call(
     let work = state.works.begin(Kind::Call, &principal.key.id, principal.tenant());
     let (runtime, caller) = (state.runtime.clone(), principal.caller.clone());
     let cancel = work.cancel.clone();
+    place.only_waits();
     let mut task = tokio::spawn(async move {
         let heard = Arc::new(Unheard);
         let done = runtime.call_before(&caller, call, not_after, &work.cancel, heard).await;

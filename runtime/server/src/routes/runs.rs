@@ -264,7 +264,7 @@ async fn start_run(
     asked: Asked<SessionPath, Waits, Json<NewRun>>,
 ) -> Result<Begun<RunView>, Problem> {
     let trace = asked.trace();
-    let Asked { state, principal, path, query, body: Json(new), gone, once, .. } = asked;
+    let Asked { state, principal, path, query, body: Json(new), gone, once, place, .. } = asked;
     if query.cancel_on_disconnect && !query.wait {
         let said = "`cancel-on-disconnect` is for a client that waits: add `wait=true`";
         return Err(Problem::new(Code::BadQuery, said));
@@ -285,6 +285,8 @@ async fn start_run(
         not_after: new.not_after.map(Timestamp),
         trace,
     };
+    // For a slot, and then for its end.
+    place.only_waits();
     let Started { run, cancel, ending } = start(&state, &principal, starting).await?;
     if let Some(ending) = ending.filter(|_| query.wait) {
         if query.cancel_on_disconnect

@@ -76,7 +76,7 @@ async fn create(
     asked: Asked<Nothing, Nothing, Json<NewSession>>,
 ) -> Result<Made<SessionDetail>, Problem> {
     let trace = asked.trace();
-    let Asked { state, principal, body: Json(new), once, .. } = asked;
+    let Asked { state, principal, body: Json(new), once, place, .. } = asked;
     if new.input.as_ref().is_some_and(|input| input.trim().is_empty()) {
         let said = "the input is empty: say something, or leave it out";
         return Err(Problem::new(Code::EmptyInput, said));
@@ -96,6 +96,7 @@ async fn create(
             not_after: None,
             trace,
         };
+        place.only_waits();
         runs::start(&state, &principal, starting).await?;
     }
     let (_, summary, session) = session(&state, &principal, &id)?;
