@@ -3,7 +3,8 @@
 
 use ringfence_catalog::Entry;
 use ringfence_event::{
-    AgentName, Digest, Event, SessionId, Stream, TenantId, Timestamp, ToolName, UserId,
+    AgentName, CallId, Digest, Event, SessionId, Stream, TenantId, Timestamp, ToolName, UserId,
+    Wait,
 };
 use ringfence_policy::TenantBudget;
 use ringfence_store::{Claim, Claimed, RequestAnswer, SessionSummary};
@@ -90,24 +91,44 @@ impl Runtime {
         Ok(self.0.store()?.sessions_after(tenant, user, after, limit)?)
     }
 
-    /// All calls of a tenant's sessions, or of one user's, that wait for a person, each with its
-    /// session's user.
+    /// Up to `limit` calls of a tenant's sessions, or of one user's, that wait for a person, in the order of
+    /// their sessions' ids and their own, behind the one that `after` names; each with its session's user.
+    /// No more sessions are read than these are of.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn waiting_in(
+    pub fn waiting_after(
         &self,
         tenant: &TenantId,
         user: Option<&UserId>,
+        after: Option<(&SessionId, &CallId)>,
+        limit: usize,
     ) -> Result<Vec<(UserId, Waiting)>, Error> {
         let store = self.0.store()?;
-        let mut waiting = vec![];
-        for summary in store.waiting(tenant, user, None)? {
+        let mut sessions = store.waiting(tenant, user, None)?;
+        sessions.retain(|summary| {
+            // What waits to be tried again waits for nobody.
+            summary.waits != Some(Wait::Retry)
+                && after.is_none_or(|(session, _)| summary.id >= *session)
+        });
+        sessions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        let mut found = vec![];
+        for summary in sessions {
             let caller = Caller { tenant: tenant.clone(), user: summary.user.clone() };
-            let of = Waiting::of(&journal::fold(store, &caller, &summary.id)?);
-            waiting.extend(of.into_iter().map(|waiting| (summary.user.clone(), waiting)));
+            let mut of = Waiting::of(&journal::fold(store, &caller, &summary.id)?);
+            of.sort_unstable_by(|a, b| a.call.cmp(&b.call));
+            of.retain(|waiting| {
+                after.is_none_or(|(session, call)| {
+                    waiting.session != *session || waiting.call > *call
+                })
+            });
+            found.extend(of.into_iter().map(|waiting| (summary.user.clone(), waiting)));
+            if found.len() >= limit {
+                found.truncate(limit);
+                break;
+            }
         }
-        Ok(waiting)
+        Ok(found)
     }
 
     /// The place of the last event of a session; 0 before the first.

@@ -21,6 +21,7 @@ mod keys;
 mod listen;
 mod once;
 mod problem;
+mod reading;
 mod request;
 mod room;
 mod routes;
@@ -132,6 +133,7 @@ impl Service {
             draining: watch::Sender::new(false),
             document: openapi().into_bytes(),
             worker: worker.map_err(Error::Home)?,
+            reading: reading::Reading::default(),
             runtime,
             config,
             seal,

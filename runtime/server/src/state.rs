@@ -7,8 +7,8 @@ use ringfence_observe::Metrics;
 use tokio::sync::watch;
 
 use crate::{
-    config::ServiceConfig, keys::Keys, once::Worker, room::Room, seal::Seal, tide::Tide,
-    works::Works,
+    config::ServiceConfig, keys::Keys, once::Worker, reading::Reading, room::Room, seal::Seal,
+    tide::Tide, works::Works,
 };
 
 /// What the service says of itself, for an operator: hears lines that clients are not told.
@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<dyn Log>,
     /// What happened, for whoever reads it at `/metrics`.
     pub(crate) metrics: Option<Metrics>,
+    /// Where the store is read.
+    pub(crate) reading: Reading,
     /// Places of requests that are being answered.
     pub(crate) room: Room,
     /// Whether the service is about to end.

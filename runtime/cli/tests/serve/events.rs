@@ -95,6 +95,8 @@ fn the_tenants_stream_has_everything_of_its_own_and_goes_on_anywhere() {
     ann.post("/v1/tools/hello/functions/greet/call", greet).expect(200);
     live.until("run.completed");
     live.until("run.completed");
+    // A `pure` call is recorded after its answer.
+    live.until("call.finished");
     let read = |client: &Client, after: &str| -> Vec<Told> {
         let mut stream = client.stream(&format!("/v1/events?follow=false&after={after}"), &[]);
         std::iter::from_fn(|| stream.next()).collect()

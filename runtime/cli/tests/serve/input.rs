@@ -1,10 +1,16 @@
 //! Requests that are wrong: each is refused with a type, and nothing is begun.
 
-use std::io::{Read as _, Write as _};
+use std::{
+    io::{BufReader, Read as _, Write as _},
+    net::TcpStream,
+};
 
 use serde_json::json;
 
-use crate::service::Service;
+use crate::{
+    client::{Answered, Client},
+    service::Service,
+};
 
 const GREET: &str = "/v1/tools/hello/functions/greet/call";
 
@@ -99,8 +105,8 @@ fn i8_a_request_that_may_be_read_in_two_ways_is_refused() {
     let mut stream = ann.connect();
     stream.write_all(good.as_bytes()).unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
-    let mut reader = std::io::BufReader::new(stream);
-    crate::client::Answered::read(&mut reader).expect(200);
+    let mut reader = BufReader::new(stream);
+    Answered::read(&mut reader).expect(200);
     let chunk = format!("{length:x}\r\n{body}\r\n0\r\n\r\n");
     // Both lengths, in either order, and a coding alone.
     for fields in [
@@ -227,31 +233,37 @@ fn connections_and_streams_are_counted() {
     }
 }
 
-/// One tenant's requests, whether they are read or wait for a call, leave room for another's.
+/// A request whose head was read and that has its place: the service asks for its body.
+fn begun(client: &Client, path: &str, headers: &str, body: &[u8]) -> TcpStream {
+    let mut stream = client.connect();
+    let key = client.key.as_deref().unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\
+         connection: close\r\n{headers}\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut asked = [0; 25];
+    stream.read_exact(&mut asked).unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+/// One tenant's requests leave room for another's, however slowly they come in.
 #[test]
 fn o2_a_tenants_requests_leave_room_for_the_others() {
     let service = Service::with("requests = 2\nrequests-per-tenant = 1");
     let ann = service.client("acme", "ann", "run,read");
     let globex = service.client("globex", "", "read");
-    // One whose body is waited for.
-    let mut slow = ann.connect();
-    let key = ann.key.as_deref().unwrap();
-    let head = format!(
-        "POST {GREET} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\
-         content-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{"
-    );
-    slow.write_all(head.as_bytes()).unwrap();
-    let refused = loop {
-        let answer = ann.get("/v1/tools");
-        if answer.status != 200 {
-            break answer;
-        }
-    };
-    assert_eq!(refused.fails(429, "overloaded").header("retry-after"), Some("1"));
+    let mut slow = begun(&ann, GREET, "", b"{}");
+    let refused = ann.get("/v1/tools").fails(429, "overloaded");
+    assert_eq!(refused.header("retry-after"), Some("1"));
     globex.get("/v1/tools").expect(200);
-    slow.write_all(b"}").unwrap();
-    crate::client::Answered::read(&mut std::io::BufReader::new(slow)).expect(200);
-    ann.get("/v1/tools").expect(200);
+    slow.write_all(b"{}").unwrap();
+    Answered::read(&mut BufReader::new(slow)).expect(200);
+    // Its place is given back a moment after its answer.
+    while ann.get("/v1/tools").status != 200 {}
 }
 
 /// What waits for a call, for a run, or for another of its kind takes none of the room of all.
@@ -263,15 +275,18 @@ fn o2_a_request_that_only_waits_takes_no_room_of_all() {
     let spin = json!({ "arguments": { "how": "spin" } }).to_string();
     let hold = "/v1/tools/probe/functions/hold/call?cancel-on-disconnect=true";
     let mut watch = ann.stream("/v1/events?after=0", &[]);
-    let same = [("idempotency-key", "k")];
-    let call = || ann.open("POST", hold, &same, Some(spin.as_bytes()));
+    let call = || {
+        let mut stream = begun(&ann, hold, "idempotency-key: k\r\n", spin.as_bytes());
+        stream.write_all(spin.as_bytes()).unwrap();
+        stream
+    };
     let one = call();
     watch.until("call.started");
     let two = call();
-    // Both are there, and wait: as many as there is room for.
-    while ann.get("/v1/tools").status != 429 {}
     ann.get("/v1/tools").fails(429, "overloaded");
-    globex.get("/v1/tools").expect(200);
+    // As soon as the second has seen that it is to wait for the first.
+    while globex.get("/v1/tools").status != 200 {}
+    ann.get("/v1/tools").fails(429, "overloaded");
     drop((one, two));
     watch.until("call.finished");
     while ann.get("/v1/tools").status != 200 {}

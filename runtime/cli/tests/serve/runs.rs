@@ -70,6 +70,42 @@ fn a_held_call_is_answered_and_the_run_goes_on_by_itself() {
     all.post(&approval, yes).fails(409, "not-waiting");
 }
 
+/// A page at a time, each call once, and nothing of what was answered.
+#[test]
+fn what_waits_for_a_person_is_listed_page_by_page() {
+    let service = Service::new();
+    let all = service.client("globex", "", "run,approve,read");
+    let mut made: Vec<String> = (0..3)
+        .map(|_| {
+            let body = json!({ "agent": "greeter", "input": "Greet." });
+            let made = all.post("/v1/sessions", body).expect(201);
+            let session = made.header("location").unwrap().to_owned();
+            all.stream(&format!("{session}/events"), &[]).until("run.waiting");
+            session
+        })
+        .collect();
+    made.sort();
+    let list = || {
+        let (mut listed, mut query) = (vec![], "?limit=1".to_owned());
+        loop {
+            let page = all.get(&format!("/v1/approvals{query}")).expect(200).json();
+            let items = page["items"].as_array().unwrap();
+            assert!(items.len() <= 1, "{page}");
+            let session = |item: &serde_json::Value| {
+                format!("/v1/sessions/{}", item["session"].as_str().unwrap())
+            };
+            listed.extend(items.iter().map(session));
+            let Some(next) = page["next"].as_str() else { return listed };
+            query = format!("?limit=1&cursor={next}");
+        }
+    };
+    assert_eq!(list(), made);
+    let no = json!({ "decision": "decline" });
+    all.post(&format!("{}/calls/r1.s1.c1/approval", made[1]), no).expect(200);
+    all.stream(&format!("{}/events", made[1]), &[]).until("run.completed");
+    assert_eq!(list(), [made[0].clone(), made[2].clone()]);
+}
+
 #[test]
 fn i5_a_client_that_goes_away_ends_its_run_only_if_it_asked_for_that() {
     let service = Service::new();

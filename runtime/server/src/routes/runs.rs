@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use super::{Page, Paging, SessionPath, owner, session};
+use super::{Page, Paging, SessionPath, owner, session, session_beside};
 use crate::{
     answer::{Begun, Shown},
     api::{Api, Operation},
@@ -200,7 +200,11 @@ pub(super) async fn start(
         None => new_key()?,
     };
     // Said before under this key: it is the same run, unless it is another input.
-    if let Some(run) = state.runtime.session(&caller, &id)?.run_of(&key) {
+    let said = {
+        let (runtime, caller, id) = (state.runtime.clone(), caller.clone(), id.clone());
+        state.reading.read(principal.tenant(), move || runtime.session(&caller, &id)).await??
+    };
+    if let Some(run) = said.run_of(&key) {
         return match run.input() == input {
             true => Ok(Started { run: run.id(), cancel: None, ending: None }),
             false => {
@@ -269,7 +273,7 @@ async fn start_run(
         let said = "`cancel-on-disconnect` is for a client that waits: add `wait=true`";
         return Err(Problem::new(Code::BadQuery, said));
     }
-    let (caller, summary, _) = session(&state, &principal, &path.session)?;
+    let (caller, summary, _) = session_beside(&state, &principal, &path.session).await?;
     let agent = agent(&state, &principal, &summary.agent)?;
     let starting = Starting {
         caller,
@@ -300,7 +304,7 @@ async fn start_run(
         }
         ending.await.map_err(|error| Problem::internal(error.to_string()))??;
     }
-    let (_, _, session) = session(&state, &principal, &path.session)?;
+    let (_, _, session) = session_beside(&state, &principal, &path.session).await?;
     let found = find(&session, run.0)?;
     let status = found.status();
     Ok(Begun {
@@ -351,7 +355,7 @@ async fn get(asked: Asked<RunPath, Nothing, NoBody>) -> Result<Shown<RunView>, P
 
 async fn cancel(asked: Asked<RunPath, Nothing, NoBody>) -> Result<Shown<RunView>, Problem> {
     let Asked { state, principal, path, .. } = asked;
-    let (owner, _, before) = session(&state, &principal, &path.session)?;
+    let (owner, _, before) = session_beside(&state, &principal, &path.session).await?;
     let run = find(&before, path.run)?;
     if run.status().is_open() {
         let saying = Saying::Cancel { run: Some(run.id()) };
@@ -360,13 +364,13 @@ async fn cancel(asked: Asked<RunPath, Nothing, NoBody>) -> Result<Shown<RunView>
         // Others may wait behind it.
         go_on(&state, &principal, owner, path.session.clone());
     }
-    let (_, _, after) = session(&state, &principal, &path.session)?;
+    let (_, _, after) = session_beside(&state, &principal, &path.session).await?;
     Ok(Shown(RunView::of(&after, find(&after, path.run)?)))
 }
 
 async fn resume(asked: Asked<SessionPath, Nothing, NoBody>) -> Result<Begun<RunView>, Problem> {
     let Asked { state, principal, path, .. } = asked;
-    let (owner, _, session) = session(&state, &principal, &path.session)?;
+    let (owner, _, session) = session_beside(&state, &principal, &path.session).await?;
     let run = session.run().ok_or(ringfence::Refused::NoRun).map_err(ringfence::Error::from)?;
     let status = run.status();
     let goes_on = status.is_open() && !status.is_waiting_for_somebody();

@@ -7,7 +7,7 @@ use ringfence::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Page, Paging, SessionPath, owner, runs, session};
+use super::{Page, Paging, SessionPath, owner, runs, session, session_beside};
 use crate::{
     answer::{Done, Made, Shown},
     api::{Api, Operation},
@@ -99,7 +99,7 @@ async fn create(
         place.only_waits();
         runs::start(&state, &principal, starting).await?;
     }
-    let (_, summary, session) = session(&state, &principal, &id)?;
+    let (_, summary, session) = session_beside(&state, &principal, &id).await?;
     let what = SessionDetail::of(summary, &session);
     Ok(Made { location: format!("/v1/sessions/{id}"), what })
 }
