@@ -20,6 +20,7 @@ use crate::{
     inbox::InboxCommand,
     journal::{self, Journal},
     runtime::Inner,
+    serve::is_made,
     session::own,
 };
 
@@ -33,6 +34,9 @@ pub struct Input {
     pub text: String,
     /// The session to say it in; `None`: a new one.
     pub session: Option<SessionId>,
+    /// Whether that session is made if there is none of its id, with the first that is recorded of the run: a
+    /// run that is refused makes none.
+    pub makes_session: bool,
     /// What is done if a run is under way in it.
     pub busy: Busy,
     /// What whoever says it calls it: said again in the same session under the same key it is the
@@ -114,6 +118,10 @@ impl Runtime {
         let store = inner.store()?.clone();
         budget::admit(inner, caller)?;
         let id = match &input.session {
+            Some(id) if input.makes_session => {
+                is_made(&store, caller, id)?;
+                id.clone()
+            }
             // A session that is not there, or somebody else's, is not claimed into being.
             Some(id) => own(&store, caller, id)?.id,
             None => SessionId::from_random(entropy::id()?),

@@ -7,10 +7,10 @@ use ringfence_event::{
     Wait,
 };
 use ringfence_policy::TenantBudget;
-use ringfence_store::{Claim, Claimed, RequestAnswer, SessionSummary};
+use ringfence_store::{Claim, Claimed, RequestAnswer, SessionSummary, Store};
 
 use crate::{
-    Agent, Caller, Error, Runtime, Waiting,
+    Agent, Caller, Error, Runtime, Waiting, budget,
     definition::definition,
     drive::Driver,
     entropy,
@@ -141,10 +141,11 @@ impl Runtime {
     }
 
     /// Makes a session in which nothing has been said. One of this id that is the caller's already stays
-    /// as it is.
+    /// as it is. It is work from outside, like an input: [`Input::makes_session`](crate::Input::makes_session)
+    /// makes one with its first.
     ///
     /// # Errors
-    /// When the agent cannot be run here, the id is taken, or it cannot be stored.
+    /// When it is not taken, the agent cannot be run here, the id is taken, or it cannot be stored.
     pub async fn create_session(
         &self,
         caller: &Caller,
@@ -153,18 +154,17 @@ impl Runtime {
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<SessionId, Error> {
         let inner = &self.0;
+        let _entry = inner.enter(&caller.tenant, None)?;
         let definition = definition(inner, agent)?;
         inner.model(&definition.model.name)?;
         let id = match id {
             Some(id) => id,
             None => SessionId::from_random(entropy::id()?),
         };
-        match inner.store()?.session(&caller.tenant, &id) {
-            Ok(found) if found.user == caller.user => return Ok(id),
-            Ok(_) => return Err(Error::SessionExists { session: id }),
-            Err(ringfence_store::Error::NoSuchSession) => {}
-            Err(error) => return Err(error.into()),
+        if is_made(inner.store()?, caller, &id)? {
+            return Ok(id);
         }
+        budget::admit(inner, caller)?;
         let journal = Journal::open(inner, caller, &id).await?;
         let mut driver = Driver::new(inner, caller, agent, definition, journal);
         driver.recover()?;
@@ -270,5 +270,15 @@ impl Runtime {
     ) -> Result<(), Error> {
         let store = self.0.store()?;
         Ok(store.answer_request(&caller.tenant, &caller.user, key, answer).await?)
+    }
+}
+
+/// Whether a session of this id is the caller's already; an error if it is somebody else's.
+pub(crate) fn is_made(store: &Store, caller: &Caller, id: &SessionId) -> Result<bool, Error> {
+    match store.session(&caller.tenant, id) {
+        Ok(found) if found.user == caller.user => Ok(true),
+        Ok(_) => Err(Error::SessionExists { session: id.clone() }),
+        Err(ringfence_store::Error::NoSuchSession) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }

@@ -70,6 +70,32 @@ fn a_held_call_is_answered_and_the_run_goes_on_by_itself() {
     all.post(&approval, yes).fails(409, "not-waiting");
 }
 
+/// A session is begun like an input: a tenant makes no more than its rate, and what is refused is not there.
+#[test]
+fn o2_what_is_refused_makes_no_session() {
+    let mut service = Service::folder();
+    let file = std::fs::read_to_string(service.path("ringfence.toml")).unwrap();
+    let rate = file.replace("[tenant.acme]\n", "[tenant.acme]\nrate = \"2 per h\"\n");
+    service.write("ringfence.toml", &rate);
+    service.start();
+    let ann = service.client("acme", "ann", "run,read");
+    let (with, without) =
+        (json!({ "agent": "greeter", "input": "Greet." }), json!({ "agent": "greeter" }));
+    ann.post("/v1/sessions", with.clone()).expect(201);
+    ann.post("/v1/sessions", without.clone()).expect(201);
+    for new in [&with, &without] {
+        let refused = ann.post("/v1/sessions", new.clone()).fails(429, "rate-limited");
+        assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    }
+    let keyed = [("idempotency-key", "k")];
+    let body = with.to_string();
+    ann.send("POST", "/v1/sessions", &keyed, Some(body.as_bytes())).fails(429, "rate-limited");
+    let made = ann.get("/v1/sessions").expect(200).json();
+    assert_eq!(made["items"].as_array().unwrap().len(), 2, "{made}");
+    // Another tenant has its own.
+    service.client("globex", "", "run").post("/v1/sessions", with).expect(201);
+}
+
 /// A page at a time, each call once, and nothing of what was answered.
 #[test]
 fn what_waits_for_a_person_is_listed_page_by_page() {

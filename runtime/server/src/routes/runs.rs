@@ -173,6 +173,8 @@ pub(super) fn agent(
 pub(super) struct Starting {
     pub(super) caller: Caller,
     pub(super) session: SessionId,
+    /// Whether the session is made with it.
+    pub(super) is_new: bool,
     pub(super) agent: Agent,
     pub(super) input: String,
     pub(super) busy: Busy,
@@ -194,7 +196,8 @@ pub(super) async fn start(
     principal: &Principal,
     starting: Starting,
 ) -> Result<Started, Problem> {
-    let Starting { caller, session: id, agent, input, busy, key, not_after, trace } = starting;
+    let Starting { caller, session: id, is_new, agent, input, busy, key, not_after, trace } =
+        starting;
     let key = match key {
         Some(key) => key,
         None => new_key()?,
@@ -202,9 +205,14 @@ pub(super) async fn start(
     // Said before under this key: it is the same run, unless it is another input.
     let said = {
         let (runtime, caller, id) = (state.runtime.clone(), caller.clone(), id.clone());
-        state.reading.read(principal.tenant(), move || runtime.session(&caller, &id)).await??
+        let said = move || match runtime.session(&caller, &id) {
+            // Nothing was said in what is yet to be made.
+            Err(ringfence::Error::NoSuchSession { .. }) if is_new => Ok(None),
+            said => said.map(Some),
+        };
+        state.reading.read(principal.tenant(), said).await??
     };
-    if let Some(run) = said.run_of(&key) {
+    if let Some(run) = said.as_ref().and_then(|said| said.run_of(&key)) {
         return match run.input() == input {
             true => Ok(Started { run: run.id(), cancel: None, ending: None }),
             false => {
@@ -231,6 +239,7 @@ pub(super) async fn start(
             let input = Input {
                 text: input,
                 session: Some(id),
+                makes_session: is_new,
                 busy,
                 key: Some(key.clone()),
                 not_after,
@@ -259,9 +268,20 @@ pub(super) async fn start(
 }
 
 fn new_key() -> Result<String, Problem> {
+    Ok(format!("{:032x}", u128::from_be_bytes(random()?)))
+}
+
+/// The id of a session that is to be made.
+pub(super) fn new_session() -> Result<SessionId, Problem> {
+    Ok(SessionId::from_random(random()?))
+}
+
+fn random() -> Result<[u8; 16], Problem> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Problem::internal(error.to_string()))?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(error) => Err(Problem::internal(error.to_string())),
+    }
 }
 
 async fn start_run(
@@ -278,6 +298,7 @@ async fn start_run(
     let starting = Starting {
         caller,
         session: path.session.clone(),
+        is_new: false,
         agent,
         input: new.input,
         busy: match new.busy {

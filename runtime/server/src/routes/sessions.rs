@@ -27,8 +27,9 @@ const CREATE: Operation =
             Code::AgentUnusable,
             Code::ToolUnusable,
             Code::EmptyInput,
+            Code::RateLimited,
+            Code::QueueFull,
             Code::Spent,
-            Code::Busy,
         ]);
 const GET: Operation =
     Operation::get("/v1/sessions/{session}", "get-session", "A session with its runs.")
@@ -84,22 +85,30 @@ async fn create(
     let agent = runs::agent(&state, &principal, &new.agent)?;
     let caller: Caller = principal.caller.clone();
     let id: Option<SessionId> = once.as_ref().and_then(|once| once.resource.parse().ok());
-    let id = state.runtime.create_session(&caller, &agent, id, &mut |_| {}).await?;
-    if let Some(input) = new.input {
-        let starting = runs::Starting {
-            caller: caller.clone(),
-            session: id.clone(),
-            agent,
-            input,
-            busy: ringfence::Busy::Reject,
-            key: once.map(|once| once.key),
-            not_after: None,
-            trace,
-        };
-        place.only_waits();
-        runs::start(&state, &principal, starting).await?;
-    }
-    let (_, summary, session) = session_beside(&state, &principal, &id).await?;
+    let id = match new.input {
+        None => state.runtime.create_session(&caller, &agent, id, &mut |_| {}).await?,
+        // Made with what is said in it, or not at all.
+        Some(input) => {
+            let id = id.map_or_else(runs::new_session, Ok)?;
+            let starting = runs::Starting {
+                caller: caller.clone(),
+                session: id.clone(),
+                is_new: true,
+                agent,
+                input,
+                busy: ringfence::Busy::Reject,
+                key: once.map(|once| once.key),
+                not_after: None,
+                trace,
+            };
+            place.only_waits();
+            runs::start(&state, &principal, starting).await?;
+            id
+        }
+    };
+    // From here on it is there, whatever the client is told.
+    let shown = session_beside(&state, &principal, &id).await;
+    let (_, summary, session) = shown.map_err(Problem::after_it_began)?;
     let what = SessionDetail::of(summary, &session);
     Ok(Made { location: format!("/v1/sessions/{id}"), what })
 }
