@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ringfence_event::{
-    Digest, Event, RunId, SessionId, Stream, TenantId, Timestamp, TraceContext, Wait,
+    Digest, Event, KeyId, RunId, SessionId, Stream, TenantId, Timestamp, TraceContext, Wait,
 };
 use ringfence_sandbox::Cancel;
 use ringfence_session::{Busy, Command, Definition, Refused, Run, RunStatus, Session, Totals};
@@ -47,6 +47,9 @@ pub struct Input {
     pub not_after: Option<Timestamp>,
     /// The trace that whoever says it is in; `None`: one of its own begins.
     pub trace: Option<TraceContext>,
+    /// The API key that it came with, if a service was asked: [`Runtime::end_runs_of`] ends what was begun with
+    /// one, and nobody goes on with it once that is revoked.
+    pub api_key: Option<KeyId>,
 }
 
 impl Input {
@@ -135,13 +138,14 @@ impl Runtime {
             Some(key) => key,
             None => format!("{:032x}", u128::from_be_bytes(entropy::id()?)),
         };
-        let Input { text, busy, not_after, trace, .. } = input;
+        let Input { text, busy, not_after, trace, api_key, .. } = input;
         let trace = trace.map_or_else(entropy::trace, Ok)?;
-        let said = Said { text, busy, key, not_after, trace, source: agent.stored() };
+        let said = Said { text, busy, key, not_after, trace, api_key, source: agent.stored() };
         let _driving = inner.tended.drive(caller, &id);
         match turn.open(inner, caller, &id).await? {
             Some(journal) => {
                 let mut driver = Driver::new(inner, caller, agent, definition, journal);
+                self.end_of_revoked(caller, &mut driver)?;
                 said.record(&mut driver, show).await?;
                 driver.drive(Until::Run(said.key), cancel, show).await
             }
@@ -191,6 +195,7 @@ impl Runtime {
         inner.model(&definition.model.name)?;
         let journal = Journal::open(inner, caller, id).await?;
         let mut driver = Driver::new(inner, caller, &agent, definition, journal);
+        self.end_of_revoked(caller, &mut driver)?;
         driver.drive(Until::Idle, cancel, show).await
     }
 
@@ -256,6 +261,7 @@ impl Runtime {
             // Said again under its key it is the same command, in whatever trace.
             trace: None,
             agent: Digest::of(&said.source),
+            api_key: said.api_key.clone(),
         };
         // From before it is said: nothing that comes of it is missed.
         let mut ending = inner.admit.ending();
@@ -274,6 +280,7 @@ impl Runtime {
                 // What the other process did last; nobody writes any more but this one.
                 watch.show(show)?;
                 let mut driver = Driver::new(inner, caller, agent, definition, journal);
+                self.end_of_revoked(caller, &mut driver)?;
                 said.record(&mut driver, show).await?;
                 return driver.drive(Until::Run(said.key), cancel, show).await;
             }
@@ -342,6 +349,7 @@ struct Said {
     key: String,
     not_after: Option<Timestamp>,
     trace: TraceContext,
+    api_key: Option<KeyId>,
     source: Vec<u8>,
 }
 
@@ -361,7 +369,8 @@ impl Said {
         let busy = if goes_on && self.busy == Busy::Reject { Busy::Queue } else { self.busy };
         let (text, key, not_after) = (self.text.clone(), Some(self.key.clone()), self.not_after);
         driver.follow_from(self.trace);
-        let said = driver.record(Command::Input { text, busy, key, not_after, agent });
+        let api_key = self.api_key.clone();
+        let said = driver.record(Command::Input { text, busy, key, not_after, agent, api_key });
         if said.is_err() {
             // What a host that died has left is known now, whatever becomes of the input.
             driver.save(show).await?;

@@ -297,7 +297,7 @@ pub(crate) fn stream(
     principal: &Principal,
     opening: Opening,
 ) -> Result<Events, Problem> {
-    let work = state.works.begin(Kind::Stream, &principal.key.id, principal.tenant());
+    let work = state.works.begin(Kind::Stream, Some(&principal.key.id), principal.tenant());
     let (all, own) = state.works.count(Kind::Stream, principal.tenant());
     if own > state.config.streams_per_tenant {
         let said = "the tenant has as many event streams open as it may";

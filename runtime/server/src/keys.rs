@@ -29,6 +29,8 @@ pub(crate) struct Keys {
     looked: Mutex<Option<Instant>>,
     /// When they were read.
     read: Mutex<Option<Instant>>,
+    /// Those that were there and are not any more, until their runs are ended.
+    revoked: Mutex<Vec<(TenantId, KeyId)>>,
 }
 
 #[derive(Debug, Default)]
@@ -83,10 +85,24 @@ impl Keys {
             known.by_id.insert(key.id.clone(), key.clone());
             known.by_secret.insert(secret, key);
         }
+        let gone = self.known();
+        let gone = gone.by_id.values().filter(|key| !known.by_id.contains_key(&key.id));
+        let gone = gone.map(|key| (key.tenant.clone(), key.id.clone()));
+        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
         self.look();
         Ok(())
+    }
+
+    /// The keys that were revoked since this was asked last.
+    pub(crate) fn take_revoked(&self) -> Vec<(TenantId, KeyId)> {
+        std::mem::take(&mut *self.revoked.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The runs of a key could not be ended: it is told again.
+    pub(crate) fn revoked_still(&self, tenant: TenantId, key: KeyId) {
+        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).push((tenant, key));
     }
 
     /// Whose request this is, by the value of its `Authorization` header.

@@ -134,18 +134,7 @@ fn what_waits_for_a_person_is_listed_page_by_page() {
 
 #[test]
 fn i5_a_client_that_goes_away_ends_its_run_only_if_it_asked_for_that() {
-    let service = Service::new();
-    service.write("spinner.toml", "name = \"spinner\"\nmodel = { use = \"spin\" }\ninstructions = \"x\"\n[tools]\nprobe = \"*\"\n[limits]\nfuel = \"1000G\"\n");
-    let mut service = service;
-    service.kill();
-    let file = std::fs::read_to_string(service.path("ringfence.toml")).unwrap();
-    let file = file.replace(
-        "agents = [\"greeter\"]\n[tenant.acme.tool.hello]",
-        "agents = [\"greeter\", \"spinner\"]\n[tenant.acme.tool.hello]",
-    );
-    service.write("ringfence.toml", &format!("{file}\n[agent.spinner]\nfile = \"spinner.toml\"\n[model.spin]\nprotocol = \"scripted\"\nscript = \"spin.toml\"\n"));
-    service.write("spin.toml", "[[turn]]\nwhen = { step = 1 }\nreply = { calls = [{ function = \"probe_hold\", arguments = { how = \"spin\" } }] }\n[[turn]]\nreply = { text = \"Done.\" }\n");
-    service.start();
+    let service = Service::spinning();
     let ann = service.client("acme", "ann", "run,read");
     let start = |query: &str| {
         let made = ann.post("/v1/sessions", json!({ "agent": "spinner" })).expect(201);

@@ -186,7 +186,7 @@ async fn say<B>(
     let said = state.runtime.tell_session(&owner, &session, by, saying).await?;
     let said = match said {
         Said::Recorded => {
-            runs::go_on(&state, &principal, owner, session.clone());
+            runs::go_on(&state, owner, session.clone());
             "recorded"
         }
         Said::Delivered => "delivered",

@@ -84,7 +84,7 @@ async fn call(
         key: once.map(|once| IdempotencyKey(once.resource)),
         trace,
     };
-    let work = state.works.begin(Kind::Call, &principal.key.id, principal.tenant());
+    let work = state.works.begin(Kind::Call, Some(&principal.key.id), principal.tenant());
     let (runtime, caller) = (state.runtime.clone(), principal.caller.clone());
     let cancel = work.cancel.clone();
     place.only_waits();

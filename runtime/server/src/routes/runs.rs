@@ -220,7 +220,8 @@ pub(super) async fn start(
             }
         };
     }
-    let work = state.works.begin(Kind::Run, &principal.key.id, principal.tenant());
+    let api_key = principal.key.id.clone();
+    let work = state.works.begin(Kind::Run, Some(&api_key), principal.tenant());
     let cancel = work.cancel.clone();
     let (tell, mut told) = oneshot::channel();
     let task = {
@@ -232,6 +233,7 @@ pub(super) async fn start(
                     && *of == key
                     && let Some(tell) = tell.take()
                 {
+                    work.is_recorded();
                     // Whoever began it may have gone away; the run goes on.
                     let _ = tell.send(*run);
                 }
@@ -244,6 +246,7 @@ pub(super) async fn start(
                 key: Some(key.clone()),
                 not_after,
                 trace,
+                api_key: Some(api_key),
             };
             let ended = state.runtime.run(&caller, &agent, input, &work.cancel, &mut show).await;
             drop(work);
@@ -335,9 +338,10 @@ async fn start_run(
     })
 }
 
-/// Goes on with a session in a task of its own, if there is something to go on with.
-pub(super) fn go_on(state: &State, principal: &Principal, caller: Caller, id: SessionId) {
-    let work = state.works.begin(Kind::Run, &principal.key.id, principal.tenant());
+/// Goes on with a session in a task of its own, if there is something to go on with. Whoever asked for that
+/// did not begin its run: it does not end with their key.
+pub(super) fn go_on(state: &State, caller: Caller, id: SessionId) {
+    let work = state.works.begin(Kind::Run, None, &caller.tenant);
     let state = state.clone();
     tokio::spawn(async move {
         let ended = state.runtime.resume(&caller, &id, &work.cancel, &mut |_| {}).await;
@@ -383,7 +387,7 @@ async fn cancel(asked: Asked<RunPath, Nothing, NoBody>) -> Result<Shown<RunView>
         let by = &principal.caller.user;
         state.runtime.tell_session(&owner, &path.session, by, saying).await?;
         // Others may wait behind it.
-        go_on(&state, &principal, owner, path.session.clone());
+        go_on(&state, owner, path.session.clone());
     }
     let (_, _, after) = session_beside(&state, &principal, &path.session).await?;
     Ok(Shown(RunView::of(&after, find(&after, path.run)?)))
@@ -395,7 +399,7 @@ async fn resume(asked: Asked<SessionPath, Nothing, NoBody>) -> Result<Begun<RunV
     let run = session.run().ok_or(ringfence::Refused::NoRun).map_err(ringfence::Error::from)?;
     let status = run.status();
     let goes_on = status.is_open() && !status.is_waiting_for_somebody();
-    go_on(&state, &principal, owner, path.session.clone());
+    go_on(&state, owner, path.session.clone());
     Ok(Begun {
         location: format!("/v1/sessions/{}/runs/{}", path.session, run.id().0),
         what: RunView::of(&session, run),
