@@ -9,9 +9,12 @@ use axum::{
 };
 use futures_util::FutureExt as _;
 use http::{Request, header};
-use ringfence::{Cancel, event::Digest};
+use ringfence::{
+    Cancel,
+    event::{Digest, Timestamp},
+};
 use serde::de::DeserializeOwned;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
     answer::{Answer, Reply, Whole},
@@ -19,7 +22,7 @@ use crate::{
     keys::Principal,
     once::{self, Turn},
     problem::{Code, Problem},
-    request::{self, Asked, RequestBody, words},
+    request::{self, Asked, RequestBody, Until, words},
     room::NoPlace,
     state::State,
 };
@@ -85,6 +88,12 @@ where
     let query = request::query(&parts)?;
     let key = if operation.makes { once::key_of(&parts.headers)? } else { None };
     let (body, bytes) = B::read(state, &parts.headers, body).await?;
+    let most = state.config.request_time;
+    let most_ms = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+    let until = Until {
+        at: Instant::now() + most,
+        time: Timestamp(state.runtime.now().0.saturating_add(most_ms)),
+    };
     let gone = Gone(Cancel::new());
     let mut asked = Asked {
         state: state.clone(),
@@ -93,6 +102,7 @@ where
         query,
         body,
         headers: parts.headers,
+        until,
         gone: gone.0.clone(),
         once: None,
         place: place.clone(),
@@ -128,13 +138,16 @@ where
         let done = task.await.map_err(|error| Problem::internal(error.to_string()))?;
         done.map(Reply::Whole)
     };
-    match tokio::time::timeout(state.config.request_time, work).await {
+    match tokio::time::timeout_at(until.at, work).await {
         Ok(reply) => reply,
-        Err(_) => {
-            let said = format!("it takes longer than {}", words(state.config.request_time));
-            Err(Problem::new(Code::TimedOut, said))
-        }
+        Err(_) => Err(too_long(state)),
     }
+}
+
+/// What takes longer than a request may. What has begun goes on, and is looked at where it is.
+pub(crate) fn too_long(state: &State) -> Problem {
+    let said = format!("it takes longer than {}", words(state.config.request_time));
+    Problem::new(Code::TimedOut, said)
 }
 
 /// Whom there is no room for.

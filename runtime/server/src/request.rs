@@ -11,9 +11,13 @@ use bytes::Bytes;
 use http::{HeaderMap, header, request::Parts};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use ringfence::{Cancel, event::TraceContext};
+use ringfence::{
+    Cancel,
+    event::{Timestamp, TraceContext},
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::Instant;
 
 use crate::{
     json,
@@ -31,6 +35,8 @@ pub(crate) struct Asked<P, Q, B> {
     pub(crate) query: Q,
     pub(crate) body: B,
     pub(crate) headers: HeaderMap,
+    /// Until when its answer is waited for.
+    pub(crate) until: Until,
     /// Requested once the client has gone away.
     pub(crate) gone: Cancel,
     /// Where the request has an idempotency key.
@@ -48,6 +54,15 @@ impl<P, Q, B> Asked<P, Q, B> {
             _ => None,
         }
     }
+}
+
+/// When an answer is waited for no longer: what has not begun by then does not begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Until {
+    /// By the clock that nobody sets.
+    pub(crate) at: Instant,
+    /// By the runtime's.
+    pub(crate) time: Timestamp,
 }
 
 /// A request that is carried out once.

@@ -8,6 +8,7 @@ mod call;
 mod client;
 mod events;
 mod input;
+mod late;
 mod life;
 mod once;
 mod operate;

@@ -64,7 +64,8 @@ async fn call(
     asked: Asked<FunctionPath, Leaving, Json<NewCall>>,
 ) -> Result<Shown<CallResult>, Problem> {
     let trace = asked.trace();
-    let Asked { state, principal, path, query, body: Json(new), gone, once, place, .. } = asked;
+    let Asked { state, principal, path, query, body: Json(new), until, gone, once, place, .. } =
+        asked;
     let function = function_of(&state, &principal, &path)?;
     if once.as_ref().is_some_and(|once| once.again) && function.effect == Effect::Unsafe {
         let said = "nobody knows how it ended before, and the function may not be called twice";
@@ -75,6 +76,8 @@ async fn call(
         let said = "nobody waits for the answer any more, as `not-after` says; nothing was begun";
         return Err(Problem::new(Code::TimedOut, said));
     }
+    // Nobody is there any more to hear of one that begins later.
+    let not_after = Some(not_after.map_or(until.time, |end| end.min(until.time)));
     let arguments = new.arguments.map_or_else(|| "{}".into(), |object| object.0.get().to_owned());
     let call = DirectCall {
         tool: ToolRef::Accepted(path.tool),

@@ -1,19 +1,23 @@
 //! Runs: begun, looked at step by step, cancelled. A run goes on whoever watches it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use ringfence::{
-    Agent, Busy, Caller, Input, Run, RunEnded, Saying, Session, Step,
+    Agent, Busy, Caller, Input, Refusal, Run, RunEnded, Saying, Session, Step,
     event::{AgentName, Body, CallId, Event, RunId, SessionId, Timestamp, TraceContext},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 
 use super::{Page, Paging, SessionPath, owner, session, session_beside};
 use crate::{
     answer::{Begun, Shown},
     api::{Api, Operation},
+    edge,
     keys::Principal,
     problem::{Code, Problem},
     request::{Asked, Json, NoBody, Nothing},
@@ -180,6 +184,8 @@ pub(super) struct Starting {
     pub(super) busy: Busy,
     pub(super) key: Option<String>,
     pub(super) not_after: Option<Timestamp>,
+    /// Until when it is waited for that it begins, or is in line behind another run.
+    pub(super) until: Instant,
     pub(super) trace: Option<TraceContext>,
 }
 
@@ -196,7 +202,7 @@ pub(super) async fn start(
     principal: &Principal,
     starting: Starting,
 ) -> Result<Started, Problem> {
-    let Starting { caller, session: id, is_new, agent, input, busy, key, not_after, trace } =
+    let Starting { caller, session: id, is_new, agent, input, busy, key, not_after, until, trace } =
         starting;
     let key = match key {
         Some(key) => key,
@@ -228,11 +234,13 @@ pub(super) async fn start(
         let state = state.clone();
         async move {
             let mut tell = Some(tell);
+            let is_recorded = AtomicBool::new(false);
             let mut show = |event: &Event| {
                 if let Body::MessageAdded { run, key: Some(of), .. } = &event.body
                     && *of == key
                     && let Some(tell) = tell.take()
                 {
+                    is_recorded.store(true, Relaxed);
                     work.is_recorded();
                     // Whoever began it may have gone away; the run goes on.
                     let _ = tell.send(*run);
@@ -248,9 +256,29 @@ pub(super) async fn start(
                 trace,
                 api_key: Some(api_key),
             };
-            let ended = state.runtime.run(&caller, &agent, input, &work.cancel, &mut show).await;
+            let mut is_late = false;
+            let ended = {
+                let running = state.runtime.run(&caller, &agent, input, &work.cancel, &mut show);
+                tokio::pin!(running);
+                loop {
+                    tokio::select! {
+                        biased;
+                        ended = &mut running => break ended,
+                        // What only waited for a slot is taken back: nobody waits for it any more.
+                        () = tokio::time::sleep_until(until), if !is_late => {
+                            is_late = true;
+                            if !is_recorded.load(Relaxed) {
+                                work.cancel.cancel();
+                            }
+                        }
+                    }
+                }
+            };
             drop(work);
             ended.map_err(|error| {
+                if matches!(error, ringfence::Error::NotTaken(Refusal::Cancelled)) && is_late {
+                    return edge::too_long(&state);
+                }
                 let problem = Problem::from(error);
                 if let Some(why) = &problem.internal {
                     state.log.failed("a run", why);
@@ -291,7 +319,8 @@ async fn start_run(
     asked: Asked<SessionPath, Waits, Json<NewRun>>,
 ) -> Result<Begun<RunView>, Problem> {
     let trace = asked.trace();
-    let Asked { state, principal, path, query, body: Json(new), gone, once, place, .. } = asked;
+    let Asked { state, principal, path, query, body: Json(new), until, gone, once, place, .. } =
+        asked;
     if query.cancel_on_disconnect && !query.wait {
         let said = "`cancel-on-disconnect` is for a client that waits: add `wait=true`";
         return Err(Problem::new(Code::BadQuery, said));
@@ -311,6 +340,7 @@ async fn start_run(
         },
         key: once.map(|once| once.key),
         not_after: new.not_after.map(Timestamp),
+        until: until.at,
         trace,
     };
     // For a slot, and then for its end.

@@ -77,7 +77,7 @@ async fn create(
     asked: Asked<Nothing, Nothing, Json<NewSession>>,
 ) -> Result<Made<SessionDetail>, Problem> {
     let trace = asked.trace();
-    let Asked { state, principal, body: Json(new), once, place, .. } = asked;
+    let Asked { state, principal, body: Json(new), until, once, place, .. } = asked;
     if new.input.as_ref().is_some_and(|input| input.trim().is_empty()) {
         let said = "the input is empty: say something, or leave it out";
         return Err(Problem::new(Code::EmptyInput, said));
@@ -99,6 +99,7 @@ async fn create(
                 busy: ringfence::Busy::Reject,
                 key: once.map(|once| once.key),
                 not_after: None,
+                until: until.at,
                 trace,
             };
             place.only_waits();
