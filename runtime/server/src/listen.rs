@@ -59,8 +59,10 @@ pub(crate) async fn listen(listener: TcpListener, router: Router, state: State) 
                 continue;
             }
         };
+        // An IPv4 client of a service that listens at `[::]` is itself, in whatever clothes.
+        let peer = peer.ip().to_canonical();
         let place = room.clone().try_acquire_owned();
-        let seat = Seat::take(&addresses, peer.ip(), state.config.connections_per_address);
+        let seat = Seat::take(&addresses, peer, state.config.connections_per_address);
         let (Ok(place), Some(seat)) = (place, seat) else {
             open.spawn(refuse(stream));
             continue;
@@ -68,7 +70,7 @@ pub(crate) async fn listen(listener: TcpListener, router: Router, state: State) 
         let (router, state) = (router.clone(), state.clone());
         open.spawn(async move {
             let _held = (place, seat);
-            serve(stream, peer.ip(), router, state).await;
+            serve(stream, peer, router, state).await;
         });
     }
     drop(listener);
@@ -129,7 +131,7 @@ async fn serve(stream: TcpStream, peer: IpAddr, router: Router, state: State) {
         .half_close(false);
     let draining = state.draining.subscribe();
     let service = service_fn(|request: Request<Incoming>| {
-        answer(request, (local.ip(), Peer(peer)), router.clone(), state.clone())
+        answer(request, (local.ip().to_canonical(), Peer(peer)), router.clone(), state.clone())
     });
     let connection = builder.serve_connection(io, service);
     tokio::pin!(connection);

@@ -211,6 +211,28 @@ fn i3_hosts_and_origins_of_elsewhere_are_refused_on_every_path() {
     }
 }
 
+/// One that listens at all addresses of both kinds knows an IPv4 client by its own.
+#[test]
+fn i3_an_address_in_the_clothes_of_another_kind_is_itself() {
+    if let Err(why) = std::net::TcpListener::bind("[::]:0") {
+        // It takes a machine with IPv6.
+        return drop(std::io::stderr().write_all(format!("not tried: {why}\n").as_bytes()));
+    }
+    let mut service = Service::folder();
+    service.start_at("[::]:0");
+    let address = (std::net::Ipv4Addr::LOCALHOST, service.address().port()).into();
+    let client = Client { address, key: None };
+    client.get("/healthz").expect(200);
+    // Both are for whoever asks from this machine.
+    client.get("/metrics").expect(200);
+    let named =
+        client.raw(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    assert!(named.starts_with("HTTP/1.1 200 "), "{named}");
+    let foreign =
+        client.raw(b"GET /healthz HTTP/1.1\r\nhost: 10.0.0.1\r\nconnection: close\r\n\r\n");
+    assert!(foreign.starts_with("HTTP/1.1 403 "), "{foreign}");
+}
+
 #[test]
 fn connections_and_streams_are_counted() {
     let service = Service::with("connections = 3\nstreams-per-tenant = 1\nstreams = 2");

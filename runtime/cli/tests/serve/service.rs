@@ -184,8 +184,13 @@ script = "spin.toml"
 
     /// Starts the program.
     pub(crate) fn start(&mut self) {
+        self.start_at("127.0.0.1:0");
+    }
+
+    /// The same, listening there.
+    pub(crate) fn start_at(&mut self, listen: &str) {
         let mut child = self
-            .command(&["serve", "--listen", "127.0.0.1:0"])
+            .command(&["serve", "--listen", listen])
             .stderr(fs::File::create(self.path("log")).unwrap())
             .spawn()
             .unwrap();
