@@ -8,7 +8,7 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use ringfence::{
-    Caller, Delta,
+    Caller, Delta, Listening,
     event::{Body as Fact, Commit, Event, SessionId, StepId, UserId},
 };
 use ringfence_observe::CloudEvent;
@@ -311,7 +311,10 @@ pub(crate) fn stream(
     let reader = Reader {
         // From before the first look: what is stored after it is told.
         changes: state.tide.watch(),
-        deltas: state.runtime.deltas(),
+        deltas: match &source {
+            Source::Session(caller, session) => Some(state.runtime.deltas(caller, session)),
+            Source::Tenant(..) => None,
+        },
         heard: VecDeque::new(),
         state: state.clone(),
         source,
@@ -353,7 +356,8 @@ pub(crate) fn stream(
 struct Reader {
     state: State,
     changes: watch::Receiver<u64>,
-    deltas: broadcast::Receiver<Arc<Delta>>,
+    /// Of a session alone.
+    deltas: Option<Listening>,
     /// Pieces of replies, each with the step whose reply it is of, and words for those that were missed.
     heard: VecDeque<(Option<StepId>, Bytes)>,
     source: Source,
@@ -389,10 +393,10 @@ impl Reader {
             }
             // Heard before the look, so that what they follow from is stored by then.
             loop {
-                match self.deltas.try_recv() {
-                    Ok(delta) => self.hear(&delta)?,
-                    Err(broadcast::error::TryRecvError::Lagged(_)) => self.missed()?,
-                    Err(_) => break,
+                match self.deltas.as_mut().map(Listening::try_recv) {
+                    Some(Ok(delta)) => self.hear(&delta)?,
+                    Some(Err(broadcast::error::TryRecvError::Lagged(_))) => self.missed()?,
+                    Some(Err(_)) | None => break,
                 }
             }
             let goes_on = if self.look || !self.heard.is_empty() { self.fill()? } else { false };
@@ -417,7 +421,7 @@ impl Reader {
                     }
                     self.look = true;
                 }
-                delta = self.deltas.recv(), if self.speaks() => match delta {
+                Some(delta) = heard(&mut self.deltas) => match delta {
                     Ok(delta) => self.hear(&delta)?,
                     Err(broadcast::error::RecvError::Lagged(_)) => self.missed()?,
                     Err(broadcast::error::RecvError::Closed) => return Ok(None),
@@ -431,36 +435,26 @@ impl Reader {
         }
     }
 
-    /// Whether pieces of replies are told here.
-    fn speaks(&self) -> bool {
-        matches!(self.source, Source::Session(..))
-    }
-
-    /// A piece of a reply, if it is of this session.
+    /// A piece of a reply.
     fn hear(&mut self, delta: &Delta) -> Result<(), Problem> {
-        let Source::Session(caller, id) = &self.source else { return Ok(()) };
-        if (&delta.tenant, &delta.session) == (&caller.tenant, id) {
-            if self.heard.len() >= HEARD_MAX {
-                self.heard.clear();
-                return self.missed();
-            }
-            let view = DeltaView { ephemeral: true, step: delta.step, text: &delta.text };
-            let data = serde_json::to_string(&view)
-                .map_err(|error| Problem::internal(error.to_string()))?;
-            let piece = format!("event: model.delta\ndata: {data}\n\n");
-            self.heard.push_back((Some(delta.step), piece.into()));
+        if self.heard.len() >= HEARD_MAX {
+            self.heard.clear();
+            return self.missed();
         }
+        let view = DeltaView { ephemeral: true, step: delta.step, text: &delta.text };
+        let data =
+            serde_json::to_string(&view).map_err(|error| Problem::internal(error.to_string()))?;
+        let piece = format!("event: model.delta\ndata: {data}\n\n");
+        self.heard.push_back((Some(delta.step), piece.into()));
         Ok(())
     }
 
     /// Pieces came faster than they were read.
     fn missed(&mut self) -> Result<(), Problem> {
-        if self.speaks() {
-            let gap = Gap { reason: GapReason::DeltasDropped, after: None, through: None };
-            let gap = serde_json::to_string(&gap)
-                .map_err(|error| Problem::internal(error.to_string()))?;
-            self.heard.push_back((None, format!("event: gap\ndata: {gap}\n\n").into()));
-        }
+        let gap = Gap { reason: GapReason::DeltasDropped, after: None, through: None };
+        let gap =
+            serde_json::to_string(&gap).map_err(|error| Problem::internal(error.to_string()))?;
+        self.heard.push_back((None, format!("event: gap\ndata: {gap}\n\n").into()));
         Ok(())
     }
 
@@ -501,6 +495,13 @@ impl Reader {
         }
         Ok(moved)
     }
+}
+
+/// The next piece of a reply, where they are listened to; else never anything.
+async fn heard(
+    deltas: &mut Option<Listening>,
+) -> Option<Result<Arc<Delta>, broadcast::error::RecvError>> {
+    Some(deltas.as_mut()?.recv().await)
 }
 
 #[cfg(test)]
