@@ -166,6 +166,21 @@ impl Runtime {
         cancel: &Cancel,
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<RunEnded, Error> {
+        self.resume_telling(caller, id, cancel, &mut || {}, show).await
+    }
+
+    /// The same; `begins` is told once it is sure that it goes on, and here.
+    ///
+    /// # Errors
+    /// As for [`resume`](Self::resume).
+    pub async fn resume_telling(
+        &self,
+        caller: &Caller,
+        id: &SessionId,
+        cancel: &Cancel,
+        begins: &mut (dyn FnMut() + Send),
+        show: &mut (dyn FnMut(&Event) + Send),
+    ) -> Result<RunEnded, Error> {
         let entry = self.0.enter(&caller.tenant, None)?;
         let mut turn = Turn { entry: &entry, not_after: None, cancel, slot: None };
         if self.0.tended.is_driven(id) {
@@ -173,7 +188,7 @@ impl Runtime {
             return Err(journal::driven(id));
         }
         turn.come().await?;
-        self.go_on(caller, id, cancel, show).await
+        self.go_on(caller, id, cancel, begins, show).await
     }
 
     /// As [`resume`](Self::resume), for whoever has a slot for it.
@@ -182,6 +197,7 @@ impl Runtime {
         caller: &Caller,
         id: &SessionId,
         cancel: &Cancel,
+        begins: &mut (dyn FnMut() + Send),
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<RunEnded, Error> {
         let inner = &self.0;
@@ -195,6 +211,7 @@ impl Runtime {
         inner.model(&definition.model.name)?;
         let journal = Journal::open(inner, caller, id).await?;
         let mut driver = Driver::new(inner, caller, &agent, definition, journal);
+        begins();
         self.end_of_revoked(caller, &mut driver)?;
         driver.drive(Until::Idle, cancel, show).await
     }

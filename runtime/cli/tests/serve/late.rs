@@ -66,3 +66,20 @@ fn o4_a_run_whose_request_timed_out_does_not_begin() {
     let sessions = ann.get("/v1/sessions").expect(200).json();
     assert_eq!(sessions["items"].as_array().unwrap().len(), 2, "{sessions}");
 }
+
+/// It is tried before it is answered: what somebody drives is not gone on with.
+#[test]
+fn a_session_that_cannot_be_resumed_is_answered_so() {
+    let service = Service::spinning();
+    let ann = service.client("acme", "ann", "run,read");
+    let made = ann.post("/v1/sessions", json!({ "agent": "spinner", "input": "Spin." }));
+    let session = made.expect(201).header("location").unwrap().to_owned();
+    ann.stream(&format!("{session}/events"), &[]).until("call.started");
+    ann.act(&format!("{session}/resume")).fails(409, "driven");
+    // One that waits for a person is there to be looked at.
+    let all = service.client("globex", "", "run,read");
+    let made = all.post("/v1/sessions", json!({ "agent": "spinner", "input": "Spin." }));
+    let waits = made.expect(201).header("location").unwrap().to_owned();
+    all.stream(&format!("{waits}/events"), &[]).until("run.waiting");
+    assert_eq!(all.act(&format!("{waits}/resume")).expect(200).json()["status"], "waiting");
+}

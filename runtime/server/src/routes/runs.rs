@@ -72,6 +72,8 @@ const RESUME: Operation = Operation::post(
     Code::Driven,
     Code::AgentUnusable,
     Code::ToolUnusable,
+    Code::RateLimited,
+    Code::QueueFull,
     Code::NotNow,
 ]);
 const STEPS: Operation = Operation::get(
@@ -388,6 +390,40 @@ pub(super) fn go_on(state: &State, caller: Caller, id: SessionId) {
     });
 }
 
+/// The same, once it is sure that it goes on here: a refusal is whoever asks for it's.
+async fn resumed(state: &State, caller: Caller, id: SessionId) -> Result<(), Problem> {
+    let work = state.works.begin(Kind::Run, None, &caller.tenant);
+    let (tell, mut told) = oneshot::channel();
+    let running = {
+        let state = state.clone();
+        async move {
+            let mut tell = Some(tell);
+            let mut begins = || {
+                if let Some(tell) = tell.take() {
+                    // Whoever asked may have gone away.
+                    let _ = tell.send(());
+                }
+            };
+            let (runtime, cancel) = (&state.runtime, &work.cancel);
+            let show = &mut |_: &Event| {};
+            let ended = runtime.resume_telling(&caller, &id, cancel, &mut begins, show).await;
+            let ended = ended.map_err(Problem::from);
+            if let Err(Problem { internal: Some(why), .. }) = &ended {
+                state.log.failed("a session that was to go on", why);
+            }
+            ended
+        }
+    };
+    let mut running = tokio::spawn(running);
+    tokio::select! {
+        biased;
+        Ok(()) = &mut told => Ok(()),
+        ended = &mut running => {
+            ended.map_err(|error| Problem::internal(error.to_string()))?.map(drop)
+        }
+    }
+}
+
 fn find(session: &Session, run: u32) -> Result<&Run, Problem> {
     let mut runs = session.runs().iter();
     let found = runs.find(|found| found.id().0 == run).map(Arc::as_ref);
@@ -424,12 +460,15 @@ async fn cancel(asked: Asked<RunPath, Nothing, NoBody>) -> Result<Shown<RunView>
 }
 
 async fn resume(asked: Asked<SessionPath, Nothing, NoBody>) -> Result<Begun<RunView>, Problem> {
-    let Asked { state, principal, path, .. } = asked;
+    let Asked { state, principal, path, place, .. } = asked;
     let (owner, _, session) = session_beside(&state, &principal, &path.session).await?;
     let run = session.run().ok_or(ringfence::Refused::NoRun).map_err(ringfence::Error::from)?;
     let status = run.status();
     let goes_on = status.is_open() && !status.is_waiting_for_somebody();
-    go_on(&state, owner, path.session.clone());
+    if goes_on {
+        place.only_waits();
+        resumed(&state, owner, path.session.clone()).await?;
+    }
     Ok(Begun {
         location: format!("/v1/sessions/{}/runs/{}", path.session, run.id().0),
         what: RunView::of(&session, run),
