@@ -181,6 +181,18 @@ impl Runtime {
         given.filter_map(entry).collect()
     }
 
+    /// What `look` sees in one accepted tool, if the tenant is given it. Nothing of it is copied, nor of others.
+    pub fn look_at_tool<T>(
+        &self,
+        tenant: &TenantId,
+        name: &ToolName,
+        look: impl FnOnce(&Entry) -> T,
+    ) -> Option<T> {
+        let current = self.0.current();
+        let is_given = current.grants.tools(tenant).any(|given| given == name);
+        is_given.then(|| self.0.tools.look(name, look))?
+    }
+
     /// What a tenant may spend in windows of time, and how much of it is spent.
     ///
     /// # Errors

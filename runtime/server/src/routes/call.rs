@@ -66,8 +66,8 @@ async fn call(
     let trace = asked.trace();
     let Asked { state, principal, path, query, body: Json(new), until, gone, once, place, .. } =
         asked;
-    let function = function_of(&state, &principal, &path)?;
-    if once.as_ref().is_some_and(|once| once.again) && function.effect == Effect::Unsafe {
+    let effect = function_of(&state, &principal, &path, |function| function.effect)?;
+    if once.as_ref().is_some_and(|once| once.again) && effect == Effect::Unsafe {
         let said = "nobody knows how it ended before, and the function may not be called twice";
         return Err(Problem::new(Code::OutcomeUnknown, said));
     }
