@@ -37,7 +37,7 @@ const GRANTS: Operation = Operation::get(
     "list-grants",
     "What the functions of each tool may do for the caller, and by which lines.",
 )
-.fails(&[Code::BadCursor, Code::ToolUnusable]);
+.fails(&[Code::BadCursor]);
 
 pub(super) fn add(api: Api) -> Api {
     api.add(LIST, list)
@@ -97,7 +97,8 @@ struct GrantView {
     /// As it is enforced.
     #[serde(skip_serializing_if = "Option::is_none")]
     effect: Option<Effect>,
-    /// Whether it may be called: `allowed`, `held` until a person says yes, or `denied`.
+    /// Whether it may be called: `allowed`, `held` until a person says yes, `denied`, or `unusable` as long as its
+    /// tool cannot be loaded, which its operator can mend.
     call: &'static str,
     /// Why it may not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -198,13 +199,30 @@ async fn function(
 async fn grants(asked: Asked<Nothing, Paging, NoBody>) -> Result<Shown<Page<GrantView>>, Problem> {
     let Asked { state, principal, query, .. } = asked;
     let mut all = vec![];
-    for (name, _) in state.runtime.tools_of(principal.tenant()) {
+    for (name, entry) in state.runtime.tools_of(principal.tenant()) {
         let tool = ToolRef::Accepted(name.clone());
-        let explained = state.runtime.explain(&principal.caller, &tool, None, None).await?;
-        all.extend(explained.into_iter().map(|explanation| grant(name.clone(), explanation)));
+        match state.runtime.explain(&principal.caller, &tool, None, None).await {
+            Ok(explained) => {
+                all.extend(explained.into_iter().map(|explained| grant(name.clone(), explained)));
+            }
+            // One that cannot be loaded hides nothing of the others.
+            Err(error) => {
+                let problem = Problem::from(error);
+                let why = problem.internal.as_deref().unwrap_or(problem.code.title());
+                state.log.failed(&format!("what tool {name} may do"), why);
+                let functions = entry.functions.into_iter();
+                all.extend(functions.map(|function| unusable(name.clone(), function.name)));
+            }
+        }
     }
     let place = |grant: &GrantView| (grant.tool.clone(), grant.function.clone());
     Ok(Shown(Page::of(&state, &principal, "grants", &query, all, place)?))
+}
+
+/// A function that nobody can call as things are.
+fn unusable(tool: ToolName, function: FunctionName) -> GrantView {
+    let (denials, held_by, open, shut) = (vec![], vec![], vec![], vec![]);
+    GrantView { tool, function, effect: None, call: "unusable", denials, held_by, open, shut }
 }
 
 fn grant(tool: ToolName, explanation: policy::Explanation) -> GrantView {
