@@ -47,7 +47,9 @@ fn what_there_is_can_be_looked_at() {
     let globex = service.client("globex", "", "read");
     let grants = globex.get("/v1/grants").expect(200).json();
     assert_eq!(grants["items"][0]["call"], "held", "{grants}");
-    assert_eq!(ann.get("/v1/usage").expect(200).json(), json!({ "budgets": [] }));
+    // What all users spend is not for the key of one.
+    ann.get("/v1/usage").fails(403, "out-of-scope");
+    assert_eq!(globex.get("/v1/usage").expect(200).json(), json!({ "budgets": [] }));
 }
 
 /// One that lies there no more is told as such, and hides nothing of the others.
