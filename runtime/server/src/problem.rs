@@ -266,11 +266,6 @@ impl Problem {
             None => problem,
         }
     }
-
-    /// A part of the journal is damaged.
-    pub(crate) fn damaged(what: &str) -> Self {
-        Self::new(Code::Unavailable, "a part of what is asked for is damaged").logged(what)
-    }
 }
 
 fn until(at: ringfence::event::Timestamp) -> Duration {

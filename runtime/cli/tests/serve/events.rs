@@ -171,3 +171,41 @@ fn i5_a_reader_that_reads_nothing_is_let_go() {
     while ann.send("GET", &path, &accept, None).status != 200 {}
     drop(unread);
 }
+
+/// Bytes of the store are others than were written: what stands behind them arrives, and the reader is told.
+#[test]
+fn a_damaged_row_leaves_a_gap_in_the_tenants_stream() {
+    const WORDS: &[u8] = b"to-be-damaged-in-the-store";
+    let mut service = Service::new();
+    let all = service.client("globex", "", "run,approve,read");
+    let held = |client: &Client| {
+        let new = json!({ "agent": "greeter", "input": "Greet." });
+        let made = client.post("/v1/sessions", new).expect(201);
+        let session = made.header("location").unwrap().to_owned();
+        let mut stream = client.stream(&format!("{session}/events"), &[]);
+        stream.until("run.waiting");
+        (session, stream)
+    };
+    let (session, mut stream) = held(&all);
+    // A commit so small that it is stored as it is.
+    let no = json!({ "decision": "decline", "reason": String::from_utf8_lossy(WORDS) });
+    all.post(&format!("{session}/calls/r1.s1.c1/approval"), no).expect(200);
+    stream.until("run.completed");
+    let (behind, _) = held(&all);
+    service.terminate();
+    assert_eq!(service.ended(), Some(0));
+    let log = service.path(".ringfence/journal.db-wal");
+    assert!(crate::damage::flip(&log, WORDS) > 0, "it is written as it is");
+    service.start();
+    let all = Client { address: service.address(), ..all };
+    let mut stream = all.stream("/v1/events?follow=false&after=0", &[]);
+    let told: Vec<Told> = std::iter::from_fn(|| stream.next()).collect();
+    let gap = told.iter().find(|told| told.kind == "gap").unwrap();
+    assert_eq!(gap.data["reason"], "damaged", "{gap:?}");
+    let id = behind.rsplit('/').next().unwrap();
+    let of_behind = |told: &&Told| told.data["stream"] == format!("session/{id}");
+    assert!(told.iter().filter(of_behind).any(|told| told.kind == "run.waiting"), "{told:?}");
+    assert!(service.log().contains("reading a tenant's events"), "{}", service.log());
+    let page = all.get("/v1/events?after=0").expect(200).json();
+    assert_eq!(page["is-damaged"], true, "{page}");
+}

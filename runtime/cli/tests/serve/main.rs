@@ -6,6 +6,7 @@
 mod auth;
 mod call;
 mod client;
+mod damage;
 mod events;
 mod input;
 mod late;
