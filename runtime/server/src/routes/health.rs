@@ -1,5 +1,7 @@
 //! Whether the process lives and whether it can work, and the document. None of these needs a key.
 
+use std::time::Duration;
+
 use axum::{
     Router,
     body::Body,
@@ -27,6 +29,14 @@ pub(super) fn add(router: Router<State>) -> Router<State> {
         .route("/v1/openapi.json", get(document))
 }
 
+/// How long the store is waited for: who asks whether it is ready asks again soon, and takes no answer for no.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What comes of something, if it comes in time.
+async fn within<F: Future>(patience: Duration, what: F) -> Option<F::Output> {
+    tokio::time::timeout(patience, what).await.ok()
+}
+
 async fn alive() -> Response {
     json(b"{\"status\":\"ok\"}".to_vec())
 }
@@ -44,7 +54,12 @@ async fn ready(extract::State(state): extract::State<State>) -> Response {
         let said = format!("the store keeps nothing at present: {}", failing.kind.as_str());
         return unready(Code::Unavailable, &said);
     }
-    match state.runtime.is_ready().await {
+    let runtime = state.runtime.clone();
+    let asking = tokio::spawn(async move { runtime.is_ready().await });
+    let Some(asked) = within(PATIENCE, asking).await else {
+        return unready(Code::Unavailable, "the store does not answer");
+    };
+    match asked.unwrap_or_else(|_| Err(ringfence::Refusal::Cancelled.into())) {
         Ok(()) => json(b"{\"status\":\"ready\"}".to_vec()),
         Err(error) => {
             let problem = Problem::from(error);
@@ -79,4 +94,16 @@ fn json(body: Vec<u8>) -> Response {
     let kind = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store that hangs is one that is not ready.
+    #[tokio::test]
+    async fn what_does_not_come_in_time_is_not_waited_for() {
+        assert_eq!(within(Duration::ZERO, std::future::pending::<()>()).await, None);
+        assert_eq!(within(Duration::ZERO, async { 1 }).await, Some(1));
+    }
 }
