@@ -46,6 +46,7 @@ pub(crate) async fn listen(listener: TcpListener, router: Router, state: State) 
     let addresses = Addresses::default();
     let mut draining = state.draining.subscribe();
     let mut open = JoinSet::new();
+    let mut is_failing = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -53,8 +54,15 @@ pub(crate) async fn listen(listener: TcpListener, router: Router, state: State) 
             Some(_) = open.join_next() => continue,
         };
         let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(_) => {
+            Ok(accepted) => {
+                is_failing = false;
+                accepted
+            }
+            Err(error) => {
+                // Once for as long as it lasts: it is tried again twenty times a second.
+                if !std::mem::replace(&mut is_failing, true) {
+                    state.log.failed("accepting a connection", &error.to_string());
+                }
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
