@@ -12,6 +12,7 @@
 mod answer;
 mod api;
 mod config;
+mod cross;
 mod edge;
 mod events;
 mod gauges;

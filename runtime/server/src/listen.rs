@@ -20,7 +20,7 @@ use tokio::{
 };
 use tower_service::Service as _;
 
-use crate::{guard, stall::Stall, state::State};
+use crate::{cross, guard, stall::Stall, state::State};
 
 /// How long nothing is accepted after the system gave no connection: mostly because all files that may
 /// be open are.
@@ -164,6 +164,8 @@ async fn answer(
     state: State,
 ) -> Result<Response<Body>, std::convert::Infallible> {
     let (parts, body) = request.into_parts();
+    let page = cross::listed(&state.config, &parts.headers);
+    let preflight = page.as_ref().and_then(|_| cross::preflight(&parts));
     let mut response = match guard::check(&state.config, &parts, local) {
         Err(problem) => {
             let mut response = problem.into_response();
@@ -172,6 +174,7 @@ async fn answer(
             response.headers_mut().insert(header::CONNECTION, close);
             response
         }
+        Ok(()) if let Some(allowed) = preflight => allowed,
         Ok(()) => {
             let mut request = Request::from_parts(parts, Body::new(body));
             request.extensions_mut().insert(peer);
@@ -183,6 +186,9 @@ async fn answer(
     };
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(origin) = page {
+        cross::let_read(headers, origin);
+    }
     Ok(response)
 }
 

@@ -211,6 +211,41 @@ fn i3_hosts_and_origins_of_elsewhere_are_refused_on_every_path() {
     }
 }
 
+/// A page that the operator lists is let ask by its browser, and read the answer; another one is not.
+#[test]
+fn i3_a_listed_page_is_let_ask_and_no_other() {
+    const PAGE: &str = "https://console.example";
+    let service = Service::with("origins = [\"https://console.example\"]");
+    let ann = service.client("acme", "ann", "run,read");
+    let allowed =
+        |answer: &Answered| answer.header("access-control-allow-origin").map(str::to_owned);
+    let asks = |origin: &str| {
+        let headers = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "authorization,content-type"),
+        ];
+        service.nobody().send("OPTIONS", GREET, &headers, None)
+    };
+    let asked = asks(PAGE).expect(204);
+    assert_eq!(allowed(&asked).as_deref(), Some(PAGE), "{asked:?}");
+    assert!(asked.header("access-control-allow-headers").unwrap().contains("authorization"));
+    assert!(asked.header("access-control-allow-methods").unwrap().contains("POST"));
+    assert_eq!(asked.header("vary"), Some("origin"));
+    assert_eq!(asked.header("access-control-allow-credentials"), None);
+    // Errors can be read, too.
+    for path in ["/v1/tools", "/v1/nothing"] {
+        let answer = ann.send("GET", path, &[("origin", PAGE)], None);
+        assert_eq!(allowed(&answer).as_deref(), Some(PAGE), "{path}: {answer:?}");
+        assert!(answer.header("access-control-expose-headers").unwrap().contains("retry-after"));
+    }
+    let refused = asks("https://evil.example").fails(403, "foreign-origin");
+    assert_eq!(allowed(&refused), None);
+    // Whoever has no page is told nothing of any.
+    assert_eq!(allowed(&ann.get("/v1/tools")), None);
+    service.nobody().send("OPTIONS", GREET, &[], None).fails(405, "method-not-allowed");
+}
+
 /// One that listens at all addresses of both kinds knows an IPv4 client by its own.
 #[test]
 fn i3_an_address_in_the_clothes_of_another_kind_is_itself() {
