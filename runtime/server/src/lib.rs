@@ -132,6 +132,7 @@ impl Service {
             works: works::Works::default(),
             tide: tide::Tide::default(),
             draining: watch::Sender::new(false),
+            closing: watch::Sender::new(false),
             document: openapi().into_bytes(),
             worker: worker.map_err(Error::Home)?,
             reading: reading::Reading::default(),
@@ -168,7 +169,9 @@ impl Service {
         state.draining.send_replace(true);
         // Readers come back with the place where they stand.
         state.works.end_all(Kind::Stream);
+        // Until then whoever asks is told so: what stands before the service sends the next ones elsewhere.
         let drained = state.runtime.drain(state.config.drain).await;
+        state.closing.send_replace(true);
         // Every answer that is under way gets out, but nobody who does not read is waited for.
         let _ = tokio::time::timeout(ANSWERS, listening).await;
         tending.abort();

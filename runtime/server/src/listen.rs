@@ -44,13 +44,13 @@ type Addresses = Arc<Mutex<HashMap<IpAddr, usize>>>;
 pub(crate) async fn listen(listener: TcpListener, router: Router, state: State) {
     let room = Arc::new(Semaphore::new(state.config.connections));
     let addresses = Addresses::default();
-    let mut draining = state.draining.subscribe();
+    let mut closing = state.closing.subscribe();
     let mut open = JoinSet::new();
     let mut is_failing = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = draining.wait_for(|draining| *draining) => break,
+            _ = closing.wait_for(|closing| *closing) => break,
             Some(_) = open.join_next() => continue,
         };
         let (stream, peer) = match accepted {
@@ -137,7 +137,7 @@ async fn serve(stream: TcpStream, peer: IpAddr, router: Router, state: State) {
         .max_buf_size(config.header_bytes)
         .max_headers(config.header_fields)
         .half_close(false);
-    let draining = state.draining.subscribe();
+    let closing = state.closing.subscribe();
     let service = service_fn(|request: Request<Incoming>| {
         answer(request, (local.ip().to_canonical(), Peer(peer)), router.clone(), state.clone())
     });
@@ -146,15 +146,15 @@ async fn serve(stream: TcpStream, peer: IpAddr, router: Router, state: State) {
     // A connection that ends badly has nobody to tell.
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = asked_to_end(draining) => {}
+        () = asked_to_end(closing) => {}
     }
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;
 }
 
-async fn asked_to_end(mut draining: watch::Receiver<bool>) {
+async fn asked_to_end(mut closing: watch::Receiver<bool>) {
     // Whoever could ask is gone: that is the end, too.
-    let _ = draining.wait_for(|draining| *draining).await;
+    let _ = closing.wait_for(|closing| *closing).await;
 }
 
 async fn answer(
@@ -186,6 +186,10 @@ async fn answer(
     };
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if state.is_draining() {
+        // The next request is another process's.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Some(origin) = page {
         cross::let_read(headers, origin);
     }

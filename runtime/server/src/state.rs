@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) room: Room,
     /// Whether the service is about to end.
     pub(crate) draining: watch::Sender<bool>,
+    /// Whether all work is over, and no connection is taken any more.
+    pub(crate) closing: watch::Sender<bool>,
     /// The OpenAPI document.
     pub(crate) document: Vec<u8>,
 }

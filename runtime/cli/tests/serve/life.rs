@@ -50,11 +50,16 @@ fn o7_a_drain_has_a_deadline_and_a_second_request_has_none() {
     assert_eq!(finished.unwrap().data["data"]["result"]["outcome"], "cancelled");
     service.kill();
     let mut service = Service::with("drain = \"1h\"");
+    let ann = service.client("acme", "ann", "run,read");
     let calling = begin(&service);
     service.terminate();
     let nobody = service.nobody();
-    // It hears the first one before the second.
-    while std::net::TcpStream::connect(nobody.address).is_ok() {}
+    // It hears the first one before the second, and says so for as long as something is under way.
+    while nobody.get("/readyz").status == 200 {}
+    let told = nobody.get("/readyz").fails(503, "draining");
+    assert_eq!(told.header("connection"), Some("close"));
+    nobody.get("/healthz").expect(200);
+    ann.get("/v1/tools").fails(503, "draining");
     service.terminate();
     assert_eq!(service.ended(), Some(6), "at once");
     drop(calling);
