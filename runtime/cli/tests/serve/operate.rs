@@ -66,6 +66,13 @@ fn a_file_with_a_mistake_changes_nothing_and_is_told() {
         ann.post(GREET, greet.clone()).expect(200);
         service.nobody().get("/readyz").expect(200);
     }
+    // An editor that begins by emptying it takes nothing from anybody.
+    service.write("ringfence.toml", "");
+    let written = Instant::now();
+    while !service.log().contains("it is empty") {
+        assert!(written.elapsed() < Duration::from_secs(30), "{}", service.log());
+    }
+    ann.post(GREET, greet.clone()).expect(200);
     let log = service.log();
     let lines: Vec<serde_json::Value> = log
         .lines()
