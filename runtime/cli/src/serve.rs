@@ -57,6 +57,7 @@ pub(crate) async fn serve(
     let observer = observe::start(&runtime).await?;
     let metrics = Some(observer.metrics().clone());
     let serving = Service::listen(runtime.clone(), service, Arc::new(Lines), metrics).await?;
+    let serving = serving.with_failures(observer.failures());
     let address = serving.address();
     match screen.json {
         true => screen.out.json(&json!({ "listening": format!("http://{address}") })),

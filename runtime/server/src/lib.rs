@@ -33,7 +33,12 @@ mod tide;
 mod view;
 mod works;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -41,7 +46,7 @@ use axum::{
 };
 use http::{Method, header};
 use ringfence::{Cancel, OpenSession, Resumed, Runtime};
-use ringfence_observe::Metrics;
+use ringfence_observe::{Failures, Metrics};
 use tokio::{net::TcpListener, sync::watch};
 
 pub use config::ServiceConfig;
@@ -133,6 +138,7 @@ impl Service {
             tide: tide::Tide::default(),
             draining: watch::Sender::new(false),
             closing: watch::Sender::new(false),
+            failures: OnceLock::new(),
             document: openapi().into_bytes(),
             worker: worker.map_err(Error::Home)?,
             reading: reading::Reading::default(),
@@ -144,6 +150,14 @@ impl Service {
         };
         shared.keys.refresh(&shared.runtime)?;
         Ok(Self { listener, address, state: State::new(shared) })
+    }
+
+    /// Lets `/readyz` say how much of what is observed goes nowhere: it is ready all the same.
+    #[must_use]
+    pub fn with_failures(self, failures: Failures) -> Self {
+        // It is set once, before anybody asks.
+        let _ = self.state.failures.set(failures);
+        self
     }
 
     /// Where it listens.

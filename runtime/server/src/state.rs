@@ -1,9 +1,13 @@
 //! What all requests share.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
 
 use ringfence::Runtime;
-use ringfence_observe::Metrics;
+use ringfence_observe::{Failures, Metrics};
 use tokio::sync::watch;
 
 use crate::{
@@ -34,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Option<Metrics>,
     /// Where the store is read.
     pub(crate) reading: Reading,
+    /// What of it arrives nowhere.
+    pub(crate) failures: OnceLock<Failures>,
     /// Places of requests that are being answered.
     pub(crate) room: Room,
     /// Whether the service is about to end.

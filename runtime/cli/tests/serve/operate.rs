@@ -136,3 +136,27 @@ fn an_event_has_the_form_that_is_asked_for_and_the_trace_that_it_came_with() {
         ann.send("POST", GREET, &[("traceparent", parent)], Some(call.as_bytes())).expect(200);
     }
 }
+
+/// It is ready all the same, and names nobody.
+#[test]
+fn readiness_says_that_a_sink_takes_nothing() {
+    let mut service = Service::folder();
+    let file = fs::read_to_string(service.path("ringfence.toml")).unwrap();
+    // There is a folder where its file is to be.
+    service.write("audit.jsonl/x", "");
+    let sink = "[[tenant.acme.sink]]\nname = \"audit\"\nfile = \"audit.jsonl\"\n";
+    service.write("ringfence.toml", &format!("{file}\n{sink}"));
+    service.start();
+    let ready = || service.nobody().get("/readyz").expect(200).json();
+    let asked = Instant::now();
+    service.client("acme", "ann", "run").post(GREET, json!({ "arguments": { "name": "x" } }));
+    let told = loop {
+        let told = ready();
+        if told.get("failing").is_some() {
+            break told;
+        }
+        assert!(asked.elapsed() < Duration::from_secs(30), "{told}");
+    };
+    let failing = json!({ "sinks": 1, "required-sinks": 0, "traces": false });
+    assert_eq!(told, json!({ "status": "ready", "failing": failing }));
+}

@@ -11,7 +11,8 @@ use axum::{
 };
 use http::{HeaderValue, Request, header};
 use ringfence::StoreHealth;
-use ringfence_observe::PROMETHEUS_TYPE;
+use ringfence_observe::{Failing, Failures, PROMETHEUS_TYPE};
+use serde_json::json;
 
 use crate::{
     api::nothing_there,
@@ -38,7 +39,7 @@ async fn within<F: Future>(patience: Duration, what: F) -> Option<F::Output> {
 }
 
 async fn alive() -> Response {
-    json(b"{\"status\":\"ok\"}".to_vec())
+    answer(b"{\"status\":\"ok\"}".to_vec())
 }
 
 async fn ready(extract::State(state): extract::State<State>) -> Response {
@@ -60,7 +61,7 @@ async fn ready(extract::State(state): extract::State<State>) -> Response {
         return unready(Code::Unavailable, "the store does not answer");
     };
     match asked.unwrap_or_else(|_| Err(ringfence::Refusal::Cancelled.into())) {
-        Ok(()) => json(b"{\"status\":\"ready\"}".to_vec()),
+        Ok(()) => answer(ready_but(&state)),
         Err(error) => {
             let problem = Problem::from(error);
             if let Some(why) = &problem.internal {
@@ -69,6 +70,22 @@ async fn ready(extract::State(state): extract::State<State>) -> Response {
             unready(Code::Unavailable, "the store cannot be written")
         }
     }
+}
+
+/// What a service says that is ready. Whoever asks needs no key, so whose sink takes nothing, and why, is for the log
+/// and the metrics.
+fn ready_but(state: &State) -> Vec<u8> {
+    let failing = state.failures.get().map(Failures::now).unwrap_or_default();
+    let count = |is_meant: fn(&Failing) -> bool| failing.iter().filter(|one| is_meant(one)).count();
+    let mut said = json!({ "status": "ready" });
+    if !failing.is_empty() {
+        said["failing"] = json!({
+            "sinks": count(|one| one.tenant.is_some()),
+            "required-sinks": count(|one| one.tenant.is_some() && one.required),
+            "traces": count(|one| one.tenant.is_none()) > 0,
+        });
+    }
+    said.to_string().into_bytes()
 }
 
 /// What happened and how much there is to do, of all tenants, as Prometheus reads it.
@@ -86,10 +103,10 @@ async fn metrics(extract::State(state): extract::State<State>, request: Request<
 }
 
 async fn document(extract::State(state): extract::State<State>) -> Response {
-    json(state.document.clone())
+    answer(state.document.clone())
 }
 
-fn json(body: Vec<u8>) -> Response {
+fn answer(body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     let kind = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
