@@ -121,14 +121,16 @@ fn the_tenants_stream_has_everything_of_its_own_and_goes_on_anywhere() {
 /// Read on a connection whose buffers are full, the stream holds no more than a page.
 #[test]
 fn a_reader_that_fell_behind_is_told_of_the_gap_and_can_fetch_it() {
-    let service = Service::with("stream-lag = 2");
+    let service = Service::with("stream-lag = 2\nheartbeat = \"50ms\"");
     let ann = service.client("acme", "ann", "run,read");
     let made = ann.post("/v1/sessions", json!({ "agent": "greeter" })).expect(201);
     let session = made.header("location").unwrap().to_owned();
     let mut stream = ann.stream(&format!("{session}/events"), &[]);
     stream.until("session.created");
+    // It has nothing else to say: from here on it can fall behind, and what a run begins with is more than two.
+    assert_eq!(stream.line().as_deref(), Some(":"));
     ann.post(&format!("{session}/runs?wait=true"), json!({ "input": "Greet." })).expect(200);
-    let mut seqs = vec![1];
+    let (mut seqs, mut gaps) = (vec![1], 0);
     while *seqs.last().unwrap() < 5 || seqs.len() < 2 {
         let told = stream.next().unwrap();
         if told.kind == "model.delta" {
@@ -138,6 +140,7 @@ fn a_reader_that_fell_behind_is_told_of_the_gap_and_can_fetch_it() {
             seqs.push(told.data["seq"].as_u64().unwrap());
             continue;
         }
+        gaps += 1;
         let (after, through) =
             (told.data["after"].as_str().unwrap(), told.data["through"].as_str().unwrap());
         let (after, through): (u64, u64) = (after.parse().unwrap(), through.parse().unwrap());
@@ -151,6 +154,7 @@ fn a_reader_that_fell_behind_is_told_of_the_gap_and_can_fetch_it() {
     }
     let whole: Vec<u64> = (1..=*seqs.last().unwrap()).collect();
     assert_eq!(seqs, whole);
+    assert!(gaps > 0);
 }
 
 /// Its connection stands full, and what is kept for it is given back.

@@ -348,3 +348,17 @@ fn o2_a_request_that_only_waits_takes_no_room_of_all() {
     watch.until("call.finished");
     while ann.get("/v1/tools").status != 200 {}
 }
+
+#[test]
+fn an_address_has_its_share_of_connections() {
+    let service = Service::with("connections-per-address = 1");
+    let nobody = service.nobody();
+    let request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let mut held = nobody.connect();
+    // It is accepted before the next one is.
+    let full = nobody.raw(request);
+    assert!(full.starts_with("HTTP/1.1 503 ") && full.contains("service-full"), "{full}");
+    held.write_all(request).unwrap();
+    Answered::read(&mut BufReader::new(held)).expect(200);
+    while !nobody.raw(request).starts_with("HTTP/1.1 200 ") {}
+}
