@@ -77,7 +77,7 @@ fn begin() -> Result<Vec<Body>> {
     let (text, run) = ("Find out why the build is slow.".into(), RunId(1));
     Ok(vec![
         Body::SessionCreated { agent: "coder".parse()?, agent_digest: Digest::of(b"coder") },
-        Body::MessageAdded { run, text, key: None, not_after: None, agent: None },
+        Body::MessageAdded { run, text, key: None, not_after: None, agent: None, api_key: None },
         Body::RunStarted { run },
     ])
 }

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "all of this is for tests, which are to fail")]
 
 pub mod coded;
+mod disk;
 mod folders;
 mod heard;
 mod holders;
@@ -19,6 +20,7 @@ pub mod web;
 
 use std::path::{Path, PathBuf};
 
+pub use disk::Disk;
 pub use folders::Folders;
 pub use heard::{Notes, Started};
 pub use holders::Holders;

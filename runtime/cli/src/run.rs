@@ -49,7 +49,7 @@ pub(crate) async fn run(
     };
     let cancel = signal::cancel_on_request().context("cannot listen for signals")?;
     let trace = config::trace();
-    let input = Input { text, session, busy, key, not_after: None, trace };
+    let input = Input { text, session, busy, key, trace, ..Input::default() };
     let exit = Follow::new(&runtime, &caller, &cancel).run(&agent, input, screen).await;
     observe::stop(observer).await;
     exit

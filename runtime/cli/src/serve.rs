@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use ringfence::{
     LogLevel, Reloaded, Runtime, Telemetry,
     event::{TenantId, neutralise_line},
@@ -26,8 +26,9 @@ use crate::{
     signal,
 };
 
-/// How often the operator's file is looked at: what it takes away is to reach running calls within a second.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often the operator's file is looked at: what it takes away is to reach running calls within a second, and it
+/// is read when it was the same for two looks.
+const LOOK: Duration = Duration::from_millis(150);
 
 /// Serves until it is asked to end.
 pub(crate) async fn serve(
@@ -56,6 +57,7 @@ pub(crate) async fn serve(
     let observer = observe::start(&runtime).await?;
     let metrics = Some(observer.metrics().clone());
     let serving = Service::listen(runtime.clone(), service, Arc::new(Lines), metrics).await?;
+    let serving = serving.with_failures(observer.failures());
     let address = serving.address();
     match screen.json {
         true => screen.out.json(&json!({ "listening": format!("http://{address}") })),
@@ -119,6 +121,19 @@ impl Watched {
     }
 }
 
+/// Waits until a file that changes is written to its end, as far as anybody can see that from outside.
+#[derive(Debug, Default)]
+struct Settling {
+    is_written: bool,
+}
+
+impl Settling {
+    /// Whether it is to be read, after a look that found it to be another one or not.
+    fn looked(&mut self, changed: bool) -> bool {
+        std::mem::replace(&mut self.is_written, changed) && !changed
+    }
+}
+
 fn stamp(file: &Path) -> Option<(SystemTime, u64)> {
     let about = fs::metadata(file).ok()?;
     Some((about.modified().ok()?, about.len()))
@@ -149,8 +164,20 @@ impl Start {
 }
 
 /// Takes the operator's file anew: all of it, or nothing.
-async fn reload(global: &Global, runtime: &Runtime, start: &Start) -> Result<Reloaded> {
+async fn reload(
+    global: &Global,
+    runtime: &Runtime,
+    watched: &mut Watched,
+    start: &Start,
+) -> Result<Reloaded> {
     let config = config::read(global)?;
+    if watched.changed() {
+        bail!("it was written while it was read");
+    }
+    // An editor that begins with an empty file would take everything from everybody.
+    if config.file().is_some() && config.text().trim().is_empty() {
+        bail!("it is empty: a file that is to give nothing says so in a comment");
+    }
     // Its mistakes are the file's, too.
     let service = ServiceConfig::of(&config)?;
     let later = start.differs(&Start::of(&config, service));
@@ -170,15 +197,20 @@ async fn reload_on_change(
     mut hears: signal::Reloads,
 ) -> std::convert::Infallible {
     let mut look = tokio::time::interval(LOOK);
+    let mut settling = Settling::default();
     loop {
         let is_due = tokio::select! {
+            // Whoever asks for it has written it.
             () = hears.next() => true,
-            _ = look.tick() => watched.changed(),
+            _ = look.tick() => settling.looked(watched.changed()),
         };
         if !is_due {
             continue;
         }
-        let reloaded = reload(global, runtime, &start).await;
+        watched.changed();
+        let reloaded = reload(global, runtime, &mut watched, &start).await;
+        // It may have changed meanwhile, and is looked at again then.
+        settling = Settling { is_written: reloaded.is_err() && watched.changed() };
         match reloaded {
             Ok(reloaded) => tracing::warn!(
                 target: "ringfence",
@@ -192,5 +224,19 @@ async fn reload_on_change(
                 "the operator's file is as it was read before"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Settling;
+
+    /// Nobody reads a file that is being written.
+    #[test]
+    fn a_file_is_read_once_and_when_it_has_stopped_changing() {
+        let mut settling = Settling::default();
+        let looks = [false, true, true, true, false, false, true, false];
+        let read: Vec<bool> = looks.into_iter().map(|changed| settling.looked(changed)).collect();
+        assert_eq!(read, [false, false, false, false, true, false, false, true]);
     }
 }

@@ -60,7 +60,8 @@ impl Runtime {
     /// them goes away. Said again after its end it is made again, with the same key for its tool.
     ///
     /// # Errors
-    /// When there is no such tool or function, or the host fails before the call begins.
+    /// When there is no such tool or function, or the host fails before the call begins; and
+    /// [`Error::Lost`] when it began, and its end could not be recorded.
     pub async fn call(
         &self,
         caller: &Caller,
@@ -219,16 +220,12 @@ impl Runtime {
                     buckets::end_full(&policy, scope, &mut result);
                     record.events = before;
                 }
-                stored => return stored.map(|()| result),
+                stored => return stored.map(|()| result).map_err(Error::lost),
             }
         }
         record.add(finished(&result));
-        if durable {
-            record.now().await?;
-        } else {
-            record.later().await?;
-        }
-        Ok(result)
+        let stored = if durable { record.now().await } else { record.later().await };
+        stored.map(|()| result).map_err(Error::lost)
     }
 
     /// A tool that can be called. While it is on its way this work counts among what waits.

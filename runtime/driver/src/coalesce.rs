@@ -89,7 +89,7 @@ impl Runtime {
         match told {
             Some(Ok(result)) => Ok(result),
             Some(Err(error)) => Err(Error::shared(error)),
-            None => Err(Error::Input { message: "the host failed while the call ran".to_owned() }),
+            None => Err(Error::Lost { source: None }),
         }
     }
 }
@@ -151,11 +151,10 @@ impl Drop for Landing<'_> {
             all.remove(&self.name);
         }
         drop(all);
-        let failed = || Error::Input { message: "the host failed while the call ran".to_owned() };
         self.flight.told.send_if_modified(|told| {
             let lost = told.is_none();
             if lost {
-                *told = Some(Err(Arc::new(failed())));
+                *told = Some(Err(Arc::new(Error::Lost { source: None })));
             }
             lost
         });

@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use crate::{Error, Runtime, admit::Phase};
 
+/// How long what was told to end has for that: calls end within milliseconds, and what came of them is stored. One
+/// that has not ended by then never may.
+const ENDING: Duration = Duration::from_secs(10);
+
 /// What became of the work that was under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
@@ -23,7 +27,8 @@ impl Runtime {
     /// another try, is left at once. After it, calls that run are ended as
     /// [`Cancelled`](ringfence_event::Outcome::Cancelled), which is recorded, models that are asked are
     /// left alone, and whoever drives a run gets [`Error::Left`]: what happened by then is recorded, and
-    /// whoever resumes the run goes on from there as after a crash.
+    /// whoever resumes the run goes on from there as after a crash. What has not ended ten seconds later is not
+    /// waited for.
     ///
     /// # Errors
     /// When something could not be stored.
@@ -36,7 +41,8 @@ impl Runtime {
         if !in_time {
             admit.set_phase(Phase::Leaving);
             self.0.calls.end_all();
-            admit.empty().await;
+            // A call that a file system or a library holds does not hear of that.
+            let _ = tokio::time::timeout(ENDING, admit.empty()).await;
         }
         // A store that nobody has asked for has nothing to keep.
         if self.0.opened_store().is_some() {

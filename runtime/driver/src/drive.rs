@@ -15,7 +15,8 @@ use ringfence_catalog::{model_name, resolve};
 use ringfence_event::{
     CallId, CallLimits, CallResult, DenialCode, Digest, Digester, Event, FunctionName,
     IdempotencyKey, Intent, Limit, ModelFailure, ModelFailureClass, ModelReply, ModelRequest,
-    Money, Note, Outcome, StepId, TokenUsage, ToolName, TraceContext, Usage, estimated_tokens,
+    Money, Note, Outcome, RunId, StepId, TokenUsage, ToolName, TraceContext, Usage,
+    estimated_tokens,
 };
 use ringfence_policy::Permit;
 use ringfence_sandbox::{Answer, Cancel, Sink};
@@ -306,6 +307,11 @@ impl<'a> Driver<'a> {
             }
         }
         self.late(Command::Cancel { run: None })
+    }
+
+    /// Ends a run, if it has not ended.
+    pub(crate) fn end(&mut self, run: RunId) -> Result<(), Error> {
+        self.late(Command::Cancel { run: Some(run) })
     }
 
     pub(crate) fn record(&mut self, command: Command) -> Result<(), Error> {

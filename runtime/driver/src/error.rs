@@ -173,6 +173,14 @@ pub enum Error {
         /// What.
         what: &'static str,
     },
+    /// A direct call began, and what came of it was not recorded: nobody knows what it did. To make it
+    /// again is to do it twice.
+    #[error("the call began, and how it ended is not known")]
+    Lost {
+        /// Why it was not recorded; absent: the host failed in the middle of it.
+        #[source]
+        source: Option<Box<Self>>,
+    },
     /// The same as somebody else was told who said the same under the same key.
     #[error(transparent)]
     Shared(Arc<Self>),
@@ -241,6 +249,7 @@ impl Error {
             Self::Shared(error) => error.code(),
             Self::Store(ringfence_store::Error::KeyReused { .. }) => "key-reused",
             Self::Left { .. } => "left",
+            Self::Lost { .. } => "outcome-unknown",
             Self::NotReloadable { .. } => "not-reloadable",
             Self::Suspended { .. } => "suspended",
             Self::NoSuchKey { .. } => "no-such-key",
@@ -264,6 +273,11 @@ impl Error {
             Self::NotTaken(refusal) => Self::NotTaken(refusal.clone()),
             _ => Arc::try_unwrap(error).unwrap_or_else(Self::Shared),
         }
+    }
+
+    /// What stood in the way of recording the end of a call.
+    pub(crate) fn lost(source: impl Into<Self>) -> Self {
+        Self::Lost { source: Some(Box::new(source.into())) }
     }
 
     pub(crate) fn input(message: impl Into<String>) -> Self {

@@ -1,7 +1,7 @@
 //! What any process may put into a session's inbox for whoever drives it.
 
 use ringfence_event::{
-    ApprovalScope, CallId, CallResult, Digest, RunId, Timestamp, TraceContext, UserId,
+    ApprovalScope, CallId, CallResult, Digest, KeyId, RunId, Timestamp, TraceContext, UserId,
 };
 use ringfence_session::{Busy, Command};
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,9 @@ pub(crate) enum InboxCommand {
         trace: Option<String>,
         /// The blob of the agent's definition.
         agent: Digest,
+        /// The API key that it came with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        api_key: Option<KeyId>,
     },
     /// End this run. A later one is not meant by it, however late it is read.
     Cancel {
@@ -110,10 +113,10 @@ impl InboxCommand {
     /// As the machine is told it.
     pub(crate) fn command(self) -> Command {
         match self {
-            Self::Input { text, queue, key, not_after, trace: _, agent } => {
+            Self::Input { text, queue, key, not_after, trace: _, agent, api_key } => {
                 let busy = if queue { Busy::Queue } else { Busy::Interrupt };
                 let (key, agent) = (Some(key), Some(agent));
-                Command::Input { text, busy, key, not_after, agent }
+                Command::Input { text, busy, key, not_after, agent, api_key }
             }
             Self::Cancel { run } => Command::Cancel { run: Some(run) },
             Self::Approve { call, by, scope, reason, shown } => {
@@ -146,6 +149,7 @@ mod tests {
                 not_after: Some(Timestamp(7)),
                 trace: Some(TraceContext::from_random([7; 16]).to_string()),
                 agent: Digest::of(b"a"),
+                api_key: Some(KeyId::from_random([7; 16])),
             },
             InboxCommand::Cancel { run: RunId(3) },
             InboxCommand::Approve {

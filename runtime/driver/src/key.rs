@@ -3,10 +3,12 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use ringfence_event::{Body, Digest, Key, KeyId, KeyScope, Stream, TenantId, Timestamp, UserId};
+use ringfence_event::{
+    Body, Digest, Key, KeyId, KeyScope, RunId, SessionId, Stream, TenantId, Timestamp, UserId,
+};
 use ringfence_store::{Append, Batch, KeyChange, NewEvent, StoredKey};
 
-use crate::{Caller, Error, Runtime, entropy};
+use crate::{Caller, Error, Runtime, Saying, drive::Driver, entropy, journal};
 
 /// What every secret begins with, so that one that lies around can be told for what it is.
 const PREFIX: &str = "rfk_";
@@ -172,6 +174,82 @@ impl Runtime {
         let stored = self.0.store()?.all_keys()?.into_iter();
         let known = stored.filter(|stored| stored.key.revoked.is_none());
         Ok(known.map(|stored| (stored.secret, stored.key)).collect())
+    }
+
+    /// Ends what was begun with a key of a tenant that is revoked: each run that has not ended, whoever drives it,
+    /// and no other run of its session. How many that are.
+    ///
+    /// # Errors
+    /// When the store fails. One session that does not take it does not keep it from the others.
+    pub async fn end_runs_of(&self, tenant: &TenantId, key: &KeyId) -> Result<usize, Error> {
+        let (runtime, of, by) = (self.clone(), tenant.clone(), key.clone());
+        let begun = tokio::task::spawn_blocking(move || runtime.runs_of(&of, &by)).await;
+        let begun = begun.unwrap_or_else(|_| Err(Error::input("reading the sessions failed")))?;
+        let (mut ended, mut failed) = (0, None);
+        for (caller, session, run) in begun {
+            let saying = Saying::Cancel { run: Some(run) };
+            match self.tell_session(&caller, &session, &caller.user, saying).await {
+                Ok(_) => ended += 1,
+                // It has ended meanwhile.
+                Err(Error::Refused(_) | Error::NoSuchSession { .. }) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(ended), Err)
+    }
+
+    /// The runs of a tenant's open sessions that were begun with a key and have not ended.
+    fn runs_of(
+        &self,
+        tenant: &TenantId,
+        key: &KeyId,
+    ) -> Result<Vec<(Caller, SessionId, RunId)>, Error> {
+        let store = self.0.store()?;
+        let mut found = vec![];
+        let mut last: Option<(TenantId, SessionId)> = None;
+        loop {
+            let after = last.as_ref().map(|(tenant, session)| (tenant, session));
+            let page = store.unfinished(after, journal::PAGE)?;
+            // They come in the order of their tenants.
+            let Some(end) = page.last().filter(|_| page[0].tenant <= *tenant) else {
+                return Ok(found);
+            };
+            last = Some((end.tenant.clone(), end.session.clone()));
+            for open in page.into_iter().filter(|open| open.tenant == *tenant) {
+                let caller = Caller { tenant: open.tenant, user: open.user };
+                // One that is damaged goes on nowhere.
+                let Ok(session) = journal::fold(store, &caller, &open.session) else { continue };
+                for run in session.runs() {
+                    if run.status().is_open() && run.api_key() == Some(key) {
+                        found.push((caller.clone(), open.session.clone(), run.id()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the runs of a session that is about to be gone on with whose keys were revoked: whoever revoked one
+    /// may have done so while nobody drove them.
+    pub(crate) fn end_of_revoked(
+        &self,
+        caller: &Caller,
+        driver: &mut Driver<'_>,
+    ) -> Result<(), Error> {
+        let runs = driver.session().runs().iter().filter(|run| run.status().is_open());
+        let begun: Vec<(RunId, KeyId)> =
+            runs.filter_map(|run| Some((run.id(), run.api_key()?.clone()))).collect();
+        if begun.is_empty() {
+            return Ok(());
+        }
+        driver.recover()?;
+        let keys = self.keys(&caller.tenant)?;
+        let is_revoked = |id: &KeyId| keys.iter().any(|key| key.id == *id && key.revoked.is_some());
+        for (run, key) in begun {
+            if is_revoked(&key) {
+                driver.end(run)?;
+            }
+        }
+        Ok(())
     }
 
     async fn change_keys(

@@ -56,7 +56,7 @@ pub use agent::Agent;
 pub use call::{DirectCall, ToolRef};
 pub use clock::Clock;
 pub use config::{Config, file_schema};
-pub use delta::Delta;
+pub use delta::{Delta, Listening};
 pub use drain::Drained;
 pub use error::Error;
 pub use export::Exported;

@@ -74,7 +74,7 @@ impl Runtime {
                 () = cancel.requested() => return Err(Refusal::Cancelled.into()),
                 slot = entry.run_again() => slot?,
             };
-            self.go_on(&caller, &open.session, cancel, &mut |_| {}).await
+            self.go_on(&caller, &open.session, cancel, &mut || {}, &mut |_| {}).await
         };
         match going.await {
             Ok(ended) => Resumed::Ended(Box::new(ended)),

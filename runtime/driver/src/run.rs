@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ringfence_event::{
-    Digest, Event, RunId, SessionId, Stream, TenantId, Timestamp, TraceContext, Wait,
+    Digest, Event, KeyId, RunId, SessionId, Stream, TenantId, Timestamp, TraceContext, Wait,
 };
 use ringfence_sandbox::Cancel;
 use ringfence_session::{Busy, Command, Definition, Refused, Run, RunStatus, Session, Totals};
@@ -20,6 +20,7 @@ use crate::{
     inbox::InboxCommand,
     journal::{self, Journal},
     runtime::Inner,
+    serve::is_made,
     session::own,
 };
 
@@ -33,6 +34,9 @@ pub struct Input {
     pub text: String,
     /// The session to say it in; `None`: a new one.
     pub session: Option<SessionId>,
+    /// Whether that session is made if there is none of its id, with the first that is recorded of the run: a
+    /// run that is refused makes none.
+    pub makes_session: bool,
     /// What is done if a run is under way in it.
     pub busy: Busy,
     /// What whoever says it calls it: said again in the same session under the same key it is the
@@ -43,6 +47,9 @@ pub struct Input {
     pub not_after: Option<Timestamp>,
     /// The trace that whoever says it is in; `None`: one of its own begins.
     pub trace: Option<TraceContext>,
+    /// The API key that it came with, if a service was asked: [`Runtime::end_runs_of`] ends what was begun with
+    /// one, and nobody goes on with it once that is revoked.
+    pub api_key: Option<KeyId>,
 }
 
 impl Input {
@@ -114,6 +121,10 @@ impl Runtime {
         let store = inner.store()?.clone();
         budget::admit(inner, caller)?;
         let id = match &input.session {
+            Some(id) if input.makes_session => {
+                is_made(&store, caller, id)?;
+                id.clone()
+            }
             // A session that is not there, or somebody else's, is not claimed into being.
             Some(id) => own(&store, caller, id)?.id,
             None => SessionId::from_random(entropy::id()?),
@@ -127,13 +138,14 @@ impl Runtime {
             Some(key) => key,
             None => format!("{:032x}", u128::from_be_bytes(entropy::id()?)),
         };
-        let Input { text, busy, not_after, trace, .. } = input;
+        let Input { text, busy, not_after, trace, api_key, .. } = input;
         let trace = trace.map_or_else(entropy::trace, Ok)?;
-        let said = Said { text, busy, key, not_after, trace, source: agent.stored() };
+        let said = Said { text, busy, key, not_after, trace, api_key, source: agent.stored() };
         let _driving = inner.tended.drive(caller, &id);
         match turn.open(inner, caller, &id).await? {
             Some(journal) => {
                 let mut driver = Driver::new(inner, caller, agent, definition, journal);
+                self.end_of_revoked(caller, &mut driver)?;
                 said.record(&mut driver, show).await?;
                 driver.drive(Until::Run(said.key), cancel, show).await
             }
@@ -154,6 +166,21 @@ impl Runtime {
         cancel: &Cancel,
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<RunEnded, Error> {
+        self.resume_telling(caller, id, cancel, &mut || {}, show).await
+    }
+
+    /// The same; `begins` is told once it is sure that it goes on, and here.
+    ///
+    /// # Errors
+    /// As for [`resume`](Self::resume).
+    pub async fn resume_telling(
+        &self,
+        caller: &Caller,
+        id: &SessionId,
+        cancel: &Cancel,
+        begins: &mut (dyn FnMut() + Send),
+        show: &mut (dyn FnMut(&Event) + Send),
+    ) -> Result<RunEnded, Error> {
         let entry = self.0.enter(&caller.tenant, None)?;
         let mut turn = Turn { entry: &entry, not_after: None, cancel, slot: None };
         if self.0.tended.is_driven(id) {
@@ -161,7 +188,7 @@ impl Runtime {
             return Err(journal::driven(id));
         }
         turn.come().await?;
-        self.go_on(caller, id, cancel, show).await
+        self.go_on(caller, id, cancel, begins, show).await
     }
 
     /// As [`resume`](Self::resume), for whoever has a slot for it.
@@ -170,6 +197,7 @@ impl Runtime {
         caller: &Caller,
         id: &SessionId,
         cancel: &Cancel,
+        begins: &mut (dyn FnMut() + Send),
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<RunEnded, Error> {
         let inner = &self.0;
@@ -182,6 +210,8 @@ impl Runtime {
         let definition = definition(inner, &agent)?;
         inner.model(&definition.model.name)?;
         let mut driver = Driver::new(inner, caller, &agent, definition, journal);
+        begins();
+        self.end_of_revoked(caller, &mut driver)?;
         driver.drive(Until::Idle, cancel, show).await
     }
 
@@ -247,6 +277,7 @@ impl Runtime {
             // Said again under its key it is the same command, in whatever trace.
             trace: None,
             agent: Digest::of(&said.source),
+            api_key: said.api_key.clone(),
         };
         // From before it is said: nothing that comes of it is missed.
         let mut ending = inner.admit.ending();
@@ -275,6 +306,7 @@ impl Runtime {
                 // What the other process did last; nobody writes any more but this one.
                 watch.show(show)?;
                 let mut driver = Driver::new(inner, caller, agent, definition, journal);
+                self.end_of_revoked(caller, &mut driver)?;
                 said.record(&mut driver, show).await?;
                 return driver.drive(Until::Run(said.key), cancel, show).await;
             }
@@ -353,6 +385,7 @@ struct Said {
     key: String,
     not_after: Option<Timestamp>,
     trace: TraceContext,
+    api_key: Option<KeyId>,
     source: Vec<u8>,
 }
 
@@ -372,7 +405,8 @@ impl Said {
         let busy = if goes_on && self.busy == Busy::Reject { Busy::Queue } else { self.busy };
         let (text, key, not_after) = (self.text.clone(), Some(self.key.clone()), self.not_after);
         driver.follow_from(self.trace);
-        let said = driver.record(Command::Input { text, busy, key, not_after, agent });
+        let api_key = self.api_key.clone();
+        let said = driver.record(Command::Input { text, busy, key, not_after, agent, api_key });
         if said.is_err() {
             // What a host that died has left is known now, whatever becomes of the input.
             driver.save(show).await?;

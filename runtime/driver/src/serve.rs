@@ -3,13 +3,14 @@
 
 use ringfence_catalog::Entry;
 use ringfence_event::{
-    AgentName, Digest, Event, SessionId, Stream, TenantId, Timestamp, ToolName, UserId,
+    AgentName, CallId, Digest, Event, SessionId, Stream, TenantId, Timestamp, ToolName, UserId,
+    Wait,
 };
 use ringfence_policy::TenantBudget;
-use ringfence_store::{Claim, Claimed, RequestAnswer, SessionSummary};
+use ringfence_store::{Claim, Claimed, RequestAnswer, SessionSummary, Store};
 
 use crate::{
-    Agent, Caller, Error, Runtime, Waiting,
+    Agent, Caller, Error, Runtime, Waiting, budget,
     definition::definition,
     drive::Driver,
     entropy,
@@ -90,24 +91,44 @@ impl Runtime {
         Ok(self.0.store()?.sessions_after(tenant, user, after, limit)?)
     }
 
-    /// All calls of a tenant's sessions, or of one user's, that wait for a person, each with its
-    /// session's user.
+    /// Up to `limit` calls of a tenant's sessions, or of one user's, that wait for a person, in the order of
+    /// their sessions' ids and their own, behind the one that `after` names; each with its session's user.
+    /// No more sessions are read than these are of.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn waiting_in(
+    pub fn waiting_after(
         &self,
         tenant: &TenantId,
         user: Option<&UserId>,
+        after: Option<(&SessionId, &CallId)>,
+        limit: usize,
     ) -> Result<Vec<(UserId, Waiting)>, Error> {
         let store = self.0.store()?;
-        let mut waiting = vec![];
-        for summary in store.waiting(tenant, user, None)? {
+        let mut sessions = store.waiting(tenant, user, None)?;
+        sessions.retain(|summary| {
+            // What waits to be tried again waits for nobody.
+            summary.waits != Some(Wait::Retry)
+                && after.is_none_or(|(session, _)| summary.id >= *session)
+        });
+        sessions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        let mut found = vec![];
+        for summary in sessions {
             let caller = Caller { tenant: tenant.clone(), user: summary.user.clone() };
-            let of = Waiting::of(&journal::fold(store, &caller, &summary.id)?);
-            waiting.extend(of.into_iter().map(|waiting| (summary.user.clone(), waiting)));
+            let mut of = Waiting::of(&journal::fold(store, &caller, &summary.id)?);
+            of.sort_unstable_by(|a, b| a.call.cmp(&b.call));
+            of.retain(|waiting| {
+                after.is_none_or(|(session, call)| {
+                    waiting.session != *session || waiting.call > *call
+                })
+            });
+            found.extend(of.into_iter().map(|waiting| (summary.user.clone(), waiting)));
+            if found.len() >= limit {
+                found.truncate(limit);
+                break;
+            }
         }
-        Ok(waiting)
+        Ok(found)
     }
 
     /// The place of the last event of a session; 0 before the first.
@@ -120,10 +141,11 @@ impl Runtime {
     }
 
     /// Makes a session in which nothing has been said. One of this id that is the caller's already stays
-    /// as it is.
+    /// as it is. It is work from outside, like an input: [`Input::makes_session`](crate::Input::makes_session)
+    /// makes one with its first.
     ///
     /// # Errors
-    /// When the agent cannot be run here, the id is taken, or it cannot be stored.
+    /// When it is not taken, the agent cannot be run here, the id is taken, or it cannot be stored.
     pub async fn create_session(
         &self,
         caller: &Caller,
@@ -132,18 +154,17 @@ impl Runtime {
         show: &mut (dyn FnMut(&Event) + Send),
     ) -> Result<SessionId, Error> {
         let inner = &self.0;
+        let _entry = inner.enter(&caller.tenant, None)?;
         let definition = definition(inner, agent)?;
         inner.model(&definition.model.name)?;
         let id = match id {
             Some(id) => id,
             None => SessionId::from_random(entropy::id()?),
         };
-        match inner.store()?.session(&caller.tenant, &id) {
-            Ok(found) if found.user == caller.user => return Ok(id),
-            Ok(_) => return Err(Error::SessionExists { session: id }),
-            Err(ringfence_store::Error::NoSuchSession) => {}
-            Err(error) => return Err(error.into()),
+        if is_made(inner.store()?, caller, &id)? {
+            return Ok(id);
         }
+        budget::admit(inner, caller)?;
         let journal = Journal::open(inner, caller, &id).await?;
         let mut driver = Driver::new(inner, caller, agent, definition, journal);
         driver.recover()?;
@@ -158,6 +179,18 @@ impl Runtime {
         let given = current.grants.tools(tenant);
         let entry = |name: &ToolName| Some((name.clone(), self.0.tools.entry(name)?));
         given.filter_map(entry).collect()
+    }
+
+    /// What `look` sees in one accepted tool, if the tenant is given it. Nothing of it is copied, nor of others.
+    pub fn look_at_tool<T>(
+        &self,
+        tenant: &TenantId,
+        name: &ToolName,
+        look: impl FnOnce(&Entry) -> T,
+    ) -> Option<T> {
+        let current = self.0.current();
+        let is_given = current.grants.tools(tenant).any(|given| given == name);
+        is_given.then(|| self.0.tools.look(name, look))?
     }
 
     /// What a tenant may spend in windows of time, and how much of it is spent.
@@ -249,5 +282,15 @@ impl Runtime {
     ) -> Result<(), Error> {
         let store = self.0.store()?;
         Ok(store.answer_request(&caller.tenant, &caller.user, key, answer).await?)
+    }
+}
+
+/// Whether a session of this id is the caller's already; an error if it is somebody else's.
+pub(crate) fn is_made(store: &Store, caller: &Caller, id: &SessionId) -> Result<bool, Error> {
+    match store.session(&caller.tenant, id) {
+        Ok(found) if found.user == caller.user => Ok(true),
+        Ok(_) => Err(Error::SessionExists { session: id.clone() }),
+        Err(ringfence_store::Error::NoSuchSession) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }

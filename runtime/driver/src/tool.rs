@@ -160,6 +160,14 @@ impl Tools {
         }
     }
 
+    /// What `look` sees in what the lock says of a tool, or of one that is substituted: nothing of it is copied.
+    pub(crate) fn look<T>(&self, name: &ToolName, look: impl FnOnce(&Entry) -> T) -> Option<T> {
+        match self.loaded(name) {
+            Some(installed) => Some(look(&installed.entry)),
+            None => self.accepted().lock.get(name).map(look),
+        }
+    }
+
     /// A tool that was loaded or substituted before.
     pub(crate) fn loaded(&self, name: &ToolName) -> Option<Arc<Installed>> {
         self.cells().get(name).and_then(|cell| cell.get().cloned())

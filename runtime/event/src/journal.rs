@@ -158,6 +158,9 @@ pub enum Body {
         /// The blob of the agent's definition as it is from now on, if it is another than before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         agent: Option<Digest>,
+        /// The API key that it came with: when that is revoked, the run ends.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        api_key: Option<KeyId>,
     },
     /// A run began; its clock runs.
     #[serde(rename = "run.started")]

@@ -22,6 +22,24 @@ pub struct Failing {
     pub why: String,
 }
 
+/// Says at any time what takes nothing.
+#[derive(Clone)]
+pub struct Failures(pub(crate) Arc<Gate>);
+
+impl Failures {
+    /// Sinks that take nothing now, and the exporter of spans if it does not.
+    #[must_use]
+    pub fn now(&self) -> Vec<Failing> {
+        self.0.failing()
+    }
+}
+
+impl std::fmt::Debug for Failures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.now()).finish()
+    }
+}
+
 /// Which sinks of which tenants take nothing, and why.
 pub(crate) struct Gate {
     source: Arc<dyn Source>,

@@ -35,7 +35,7 @@ pub use config::{
     Config, FileConfig, ModelIdentity, OtlpConfig, SecretReader, SinkConfig, Target, WebhookConfig,
 };
 pub use cursor::{Cursors, FileCursors, Held};
-pub use gate::Failing;
+pub use gate::{Failing, Failures};
 pub use http::check as check_url;
 pub use metric::Metrics;
 pub use observer::{Error, Observer};

@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     config::Config,
     cursor::Cursors,
-    gate::{Failing, Gate},
+    gate::{Failing, Failures, Gate},
     hub::Hub,
     metric::{Counted, Metrics},
     otlp::{Endpoint, OTLP, Traces, send_metrics},
@@ -141,6 +141,12 @@ impl Observer {
     #[must_use]
     pub fn failing(&self) -> Vec<Failing> {
         self.gate.failing()
+    }
+
+    /// The same for whoever asks for as long as it observes.
+    #[must_use]
+    pub fn failures(&self) -> Failures {
+        Failures(self.gate.clone())
     }
 
     /// What is counted.

@@ -6,7 +6,10 @@ mod file;
 mod signature;
 mod webhook;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 use opentelemetry::KeyValue;
 use ringfence_event::Commit;
@@ -40,6 +43,17 @@ pub(crate) struct Report<'a> {
     gate: &'a Gate,
     metrics: &'a Metrics,
     attributes: &'a [KeyValue],
+    /// How many lists of events are held up by one that is not taken.
+    held_up: AtomicU32,
+}
+
+/// A list of events is held up until this is dropped.
+pub(crate) struct HeldUp<'a>(&'a AtomicU32);
+
+impl Drop for HeldUp<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Sink {
@@ -89,7 +103,8 @@ impl Sink {
         let events = commits.iter().flat_map(|commit| &*commit.events);
         let mine =
             events.filter(|event| event.tenant == config.tenant && config.takes(event.body.kind()));
-        let report = Report { config, gate, metrics, attributes };
+        let held_up = AtomicU32::new(0);
+        let report = Report { config, gate, metrics, attributes, held_up };
         match target {
             Kind::File(file) => file.deliver(mine, tail, &report).await,
             Kind::Webhook(webhook) => webhook.deliver(mine, tail, &report).await,
@@ -98,10 +113,18 @@ impl Sink {
 }
 
 impl Report<'_> {
-    /// Some events arrived.
+    /// Some events arrived. While others are held up beside them the sink does not work all the same.
     fn delivered(&self, count: u64) {
         self.metrics.own.sink_events.add(count, self.attributes);
-        self.gate.works(Some(&self.config.tenant), &self.config.name);
+        if self.held_up.load(Relaxed) == 0 {
+            self.gate.works(Some(&self.config.tenant), &self.config.name);
+        }
+    }
+
+    /// An event is not taken, and holds up those behind it until it is or is given up.
+    fn holds_up(&self) -> HeldUp<'_> {
+        self.held_up.fetch_add(1, Relaxed);
+        HeldUp(&self.held_up)
     }
 
     /// A try failed, and there will be another.

@@ -144,6 +144,7 @@ impl Api {
             Code::ForeignOrigin,
             Code::LengthRequired,
             Code::UriTooLong,
+            Code::Overloaded,
             Code::Internal,
             Code::ServiceFull,
             Code::Unavailable,
@@ -206,7 +207,17 @@ impl Api {
             let words = codes.iter().map(|code| format!("`{}`: {}.", code.as_str(), code.title()));
             let words: Vec<String> = words.collect();
             let content = json!({ "application/problem+json": { "schema": schema } });
-            let response = json!({ "description": words.join(" "), "content": content });
+            let mut response = json!({ "description": words.join(" "), "content": content });
+            if matches!(status, 409 | 429 | 503) {
+                response["headers"]["retry-after"] = json!({
+                    "description": "After how many seconds to ask again, where that is known.",
+                    "schema": { "type": "integer", "minimum": 1 },
+                });
+            }
+            if status == 401 {
+                response["headers"]["www-authenticate"] =
+                    json!({ "description": "`Bearer`.", "schema": { "type": "string" } });
+            }
             responses.insert(status.to_string(), response);
         }
         // Told before there is a request, and so without a body.
@@ -227,7 +238,7 @@ impl Api {
             "info": {
                 "title": "Ringfence",
                 "version": env!("CARGO_PKG_VERSION"),
-                "description": "Agents whose every tool is a sandboxed WebAssembly component. Whose a request is, and on whose behalf, comes from its API key alone; what belongs to others is answered like what does not exist.",
+                "description": "Agents whose every tool is a sandboxed WebAssembly component. Whose a request is, and on whose behalf, comes from its API key alone; what belongs to others is answered like what does not exist. What is no HTTP/1.1 request is answered with 400, and one whose head is too long with 431, both without a body, and the connection is closed: it is not known whose request it is. A connection for which there is no room hears 503.",
                 "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
             },
             "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",

@@ -33,9 +33,14 @@ pub(crate) struct ServiceTable {
     /// How many of them one address has.
     #[schemars(with = "Option<u64>")]
     connections_per_address: Option<Spanned<Count>>,
-    /// How many requests are being answered at one time, event streams apart.
+    /// How many requests are being answered at one time, apart from event streams and from what only waits for
+    /// a run or a call.
     #[schemars(with = "Option<u64>")]
     requests: Option<Spanned<Count>>,
+    /// How many of them one tenant has, those that wait for a run or a call among them; three quarters of
+    /// all if nothing is said.
+    #[schemars(with = "Option<u64>")]
+    requests_per_tenant: Option<Spanned<Count>>,
     /// How many event streams are open at one time.
     #[schemars(with = "Option<u64>")]
     streams: Option<Spanned<Count>>,
@@ -99,6 +104,7 @@ pub struct ServiceConfig {
     pub(crate) connections: usize,
     pub(crate) connections_per_address: usize,
     pub(crate) requests: usize,
+    pub(crate) requests_per_tenant: usize,
     pub(crate) streams: usize,
     pub(crate) streams_per_tenant: usize,
     pub(crate) header_bytes: usize,
@@ -188,6 +194,9 @@ impl ServiceConfig {
             }
             Some(given) => Err(wrong(given.span(), "it is from 1ms to 24h".into())),
         };
+        let requests = count(&table.requests, 1024)?;
+        // As of the host's slots: what one tenant asks for leaves something to the next.
+        let requests_per_tenant = count(&table.requests_per_tenant, (requests * 3).div_ceil(4))?;
         Ok(Self {
             listen,
             hosts: hosts.collect::<Result<_, _>>()?,
@@ -196,7 +205,8 @@ impl ServiceConfig {
             // for tools. A thousand event streams fit.
             connections: count(&table.connections, 4096)?,
             connections_per_address: count(&table.connections_per_address, 2048)?,
-            requests: count(&table.requests, 1024)?,
+            requests,
+            requests_per_tenant,
             streams: count(&table.streams, 2048)?,
             streams_per_tenant: count(&table.streams_per_tenant, 1024)?,
             // hyper reads at least 8 KiB at a time.

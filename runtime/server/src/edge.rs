@@ -1,7 +1,7 @@
 //! The way of a request from its head to its answer, the same for every operation: whose it is, whether
 //! there is room, what it says, whether it came before, and how long it may take.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -9,8 +9,12 @@ use axum::{
 };
 use futures_util::FutureExt as _;
 use http::{Request, header};
-use ringfence::{Cancel, event::Digest};
+use ringfence::{
+    Cancel,
+    event::{Digest, Timestamp},
+};
 use serde::de::DeserializeOwned;
+use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
     answer::{Answer, Reply, Whole},
@@ -18,7 +22,8 @@ use crate::{
     keys::Principal,
     once::{self, Turn},
     problem::{Code, Problem},
-    request::{self, Asked, RequestBody, words},
+    request::{self, Asked, RequestBody, Until, words},
+    room::NoPlace,
     state::State,
 };
 
@@ -78,15 +83,17 @@ where
         let said = "the service is about to end; another one answers, or this one soon again";
         return Err(Problem::new(Code::Draining, said).retry_after(FULL_RETRY));
     }
-    let room = state.requests.try_acquire();
-    let _room = room.map_err(|_| {
-        let said = "the service answers as many requests as it can";
-        Problem::new(Code::ServiceFull, said).retry_after(FULL_RETRY)
-    })?;
+    let place = Arc::new(state.room.take(principal.tenant()).map_err(full)?);
     let path = request::path(&mut parts).await?;
     let query = request::query(&parts)?;
     let key = if operation.makes { once::key_of(&parts.headers)? } else { None };
     let (body, bytes) = B::read(state, &parts.headers, body).await?;
+    let most = state.config.request_time;
+    let most_ms = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+    let until = Until {
+        at: Instant::now() + most,
+        time: Timestamp(state.runtime.now().0.saturating_add(most_ms)),
+    };
     let gone = Gone(Cancel::new());
     let mut asked = Asked {
         state: state.clone(),
@@ -95,15 +102,24 @@ where
         query,
         body,
         headers: parts.headers,
+        until,
         gone: gone.0.clone(),
         once: None,
+        place: place.clone(),
     };
     let digest = key.as_ref().map(|_| digest(&parts.method, &parts.uri, &bytes));
     let work = async {
         let (Some(key), Some(digest)) = (key, digest) else {
-            return handler(asked).await?.reply();
+            let answering = async move { handler(asked).await?.reply() };
+            if operation.method != "get" {
+                return answering.await;
+            }
+            // All that it does is to read, and how long that takes is the journal's length.
+            let here = Handle::current();
+            let tenant = principal.tenant();
+            return state.reading.read(tenant, move || here.block_on(answering)).await?;
         };
-        let (once, held) = match once::claim(state, &principal, key, digest).await? {
+        let (once, held) = match once::claim(state, &principal, key, digest, &place).await? {
             Turn::Answered(whole) => return Ok(Reply::Whole(whole)),
             Turn::Ours(once, held) => (once, held),
         };
@@ -122,13 +138,27 @@ where
         let done = task.await.map_err(|error| Problem::internal(error.to_string()))?;
         done.map(Reply::Whole)
     };
-    match tokio::time::timeout(state.config.request_time, work).await {
+    match tokio::time::timeout_at(until.at, work).await {
         Ok(reply) => reply,
-        Err(_) => {
-            let said = format!("it takes longer than {}", words(state.config.request_time));
-            Err(Problem::new(Code::TimedOut, said))
-        }
+        Err(_) => Err(too_long(state)),
     }
+}
+
+/// What takes longer than a request may. What has begun goes on, and is looked at where it is.
+pub(crate) fn too_long(state: &State) -> Problem {
+    let said = format!("it takes longer than {}", words(state.config.request_time));
+    Problem::new(Code::TimedOut, said)
+}
+
+/// Whom there is no room for.
+fn full(why: NoPlace) -> Problem {
+    let (code, said) = match why {
+        NoPlace::OfTenant => {
+            (Code::Overloaded, "the tenant has as many requests under way as it may")
+        }
+        NoPlace::OfService => (Code::ServiceFull, "the service answers as many requests as it can"),
+    };
+    Problem::new(code, said).retry_after(FULL_RETRY)
 }
 
 /// Whose request this is.

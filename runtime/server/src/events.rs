@@ -8,7 +8,7 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use ringfence::{
-    Caller, Delta,
+    Caller, Delta, Listening,
     event::{Body as Fact, Commit, Event, SessionId, StepId, UserId},
 };
 use ringfence_observe::CloudEvent;
@@ -136,6 +136,8 @@ pub(crate) enum GapReason {
     Slow,
     /// Pieces of replies, which are kept nowhere: the whole reply follows.
     DeltasDropped,
+    /// What stands there is damaged and cannot be read; its operator's log says more.
+    Damaged,
 }
 
 /// What is read.
@@ -147,23 +149,34 @@ pub(crate) enum Source {
     Tenant(Caller, Option<UserId>),
 }
 
+/// What was read of it.
+struct Found {
+    /// Each event with its place.
+    events: Vec<(Place, Event)>,
+    /// The place behind all that was looked at.
+    next: Place,
+    /// Whether some of that is damaged.
+    is_damaged: bool,
+}
+
 impl Source {
-    /// Events behind a place, each with its own, and the place behind all that was looked at.
-    fn page(&self, state: &State, after: Place) -> Result<(Vec<(Place, Event)>, Place), Problem> {
+    /// Events behind a place.
+    fn page(&self, state: &State, after: Place) -> Result<Found, Problem> {
         match self {
             Self::Session(caller, id) => {
                 let events = state.runtime.events(caller, id, after.row.saturating_add(1), PAGE)?;
                 let events: Vec<_> =
                     events.into_iter().map(|event| (Place::after(event.seq), event)).collect();
-                let end = events.last().map_or(after, |(place, _)| *place);
-                Ok((events, end))
+                let next = events.last().map_or(after, |(place, _)| *place);
+                Ok(Found { events, next, is_damaged: false })
             }
             Self::Tenant(caller, only) => {
                 // A row of which some were read is read again.
                 let from = if after.within > 0 { after.row.saturating_sub(1) } else { after.row };
                 let page = state.runtime.committed(from, Some(&caller.tenant), ROWS)?;
-                if let Some(what) = page.damaged.into_iter().next() {
-                    return Err(Problem::damaged(&what));
+                // What stands behind it is not lost with it.
+                for what in &page.damaged {
+                    state.log.failed("reading a tenant's events", what);
                 }
                 let mut events = vec![];
                 for Commit { position: row, events: stored } in page.commits {
@@ -177,8 +190,8 @@ impl Source {
                         }
                     }
                 }
-                let end = Place::after(page.position.max(after.row));
-                Ok((events, end))
+                let next = Place::after(page.position.max(after.row));
+                Ok(Found { events, next, is_damaged: !page.damaged.is_empty() })
             }
         }
     }
@@ -203,6 +216,9 @@ pub(crate) struct EventPage {
     next: String,
     /// Whether there was nothing behind these when they were read.
     is_all: bool,
+    /// Whether something between them is damaged and left out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_damaged: bool,
 }
 
 /// Events, as a stream or as a page.
@@ -274,10 +290,10 @@ pub(crate) fn page(
     after: Place,
     form: Form,
 ) -> Result<Events, Problem> {
-    let (found, next) = source.page(state, after)?;
+    let Found { events: found, next, is_damaged } = source.page(state, after)?;
     let is_all = next >= source.end(state)?;
     let events = found.iter().map(|(_, event)| form.value(event)).collect::<Result<_, _>>()?;
-    Ok(Events::Page(EventPage { events, next: next.to_string(), is_all }))
+    Ok(Events::Page(EventPage { events, next: next.to_string(), is_all, is_damaged }))
 }
 
 /// What a stream is, beside what it reads.
@@ -297,7 +313,7 @@ pub(crate) fn stream(
     principal: &Principal,
     opening: Opening,
 ) -> Result<Events, Problem> {
-    let work = state.works.begin(Kind::Stream, &principal.key.id, principal.tenant());
+    let work = state.works.begin(Kind::Stream, Some(&principal.key.id), principal.tenant());
     let (all, own) = state.works.count(Kind::Stream, principal.tenant());
     if own > state.config.streams_per_tenant {
         let said = "the tenant has as many event streams open as it may";
@@ -311,7 +327,10 @@ pub(crate) fn stream(
     let reader = Reader {
         // From before the first look: what is stored after it is told.
         changes: state.tide.watch(),
-        deltas: state.runtime.deltas(),
+        deltas: match &source {
+            Source::Session(caller, session) => Some(state.runtime.deltas(caller, session)),
+            Source::Tenant(..) => None,
+        },
         heard: VecDeque::new(),
         state: state.clone(),
         source,
@@ -353,7 +372,8 @@ pub(crate) fn stream(
 struct Reader {
     state: State,
     changes: watch::Receiver<u64>,
-    deltas: broadcast::Receiver<Arc<Delta>>,
+    /// Of a session alone.
+    deltas: Option<Listening>,
     /// Pieces of replies, each with the step whose reply it is of, and words for those that were missed.
     heard: VecDeque<(Option<StepId>, Bytes)>,
     source: Source,
@@ -389,10 +409,10 @@ impl Reader {
             }
             // Heard before the look, so that what they follow from is stored by then.
             loop {
-                match self.deltas.try_recv() {
-                    Ok(delta) => self.hear(&delta)?,
-                    Err(broadcast::error::TryRecvError::Lagged(_)) => self.missed()?,
-                    Err(_) => break,
+                match self.deltas.as_mut().map(Listening::try_recv) {
+                    Some(Ok(delta)) => self.hear(&delta)?,
+                    Some(Err(broadcast::error::TryRecvError::Lagged(_))) => self.missed()?,
+                    Some(Err(_)) | None => break,
                 }
             }
             let goes_on = if self.look || !self.heard.is_empty() { self.fill()? } else { false };
@@ -417,7 +437,7 @@ impl Reader {
                     }
                     self.look = true;
                 }
-                delta = self.deltas.recv(), if self.speaks() => match delta {
+                Some(delta) = heard(&mut self.deltas) => match delta {
                     Ok(delta) => self.hear(&delta)?,
                     Err(broadcast::error::RecvError::Lagged(_)) => self.missed()?,
                     Err(broadcast::error::RecvError::Closed) => return Ok(None),
@@ -431,36 +451,26 @@ impl Reader {
         }
     }
 
-    /// Whether pieces of replies are told here.
-    fn speaks(&self) -> bool {
-        matches!(self.source, Source::Session(..))
-    }
-
-    /// A piece of a reply, if it is of this session.
+    /// A piece of a reply.
     fn hear(&mut self, delta: &Delta) -> Result<(), Problem> {
-        let Source::Session(caller, id) = &self.source else { return Ok(()) };
-        if (&delta.tenant, &delta.session) == (&caller.tenant, id) {
-            if self.heard.len() >= HEARD_MAX {
-                self.heard.clear();
-                return self.missed();
-            }
-            let view = DeltaView { ephemeral: true, step: delta.step, text: &delta.text };
-            let data = serde_json::to_string(&view)
-                .map_err(|error| Problem::internal(error.to_string()))?;
-            let piece = format!("event: model.delta\ndata: {data}\n\n");
-            self.heard.push_back((Some(delta.step), piece.into()));
+        if self.heard.len() >= HEARD_MAX {
+            self.heard.clear();
+            return self.missed();
         }
+        let view = DeltaView { ephemeral: true, step: delta.step, text: &delta.text };
+        let data =
+            serde_json::to_string(&view).map_err(|error| Problem::internal(error.to_string()))?;
+        let piece = format!("event: model.delta\ndata: {data}\n\n");
+        self.heard.push_back((Some(delta.step), piece.into()));
         Ok(())
     }
 
     /// Pieces came faster than they were read.
     fn missed(&mut self) -> Result<(), Problem> {
-        if self.speaks() {
-            let gap = Gap { reason: GapReason::DeltasDropped, after: None, through: None };
-            let gap = serde_json::to_string(&gap)
-                .map_err(|error| Problem::internal(error.to_string()))?;
-            self.heard.push_back((None, format!("event: gap\ndata: {gap}\n\n").into()));
-        }
+        let gap = Gap { reason: GapReason::DeltasDropped, after: None, through: None };
+        let gap =
+            serde_json::to_string(&gap).map_err(|error| Problem::internal(error.to_string()))?;
+        self.heard.push_back((None, format!("event: gap\ndata: {gap}\n\n").into()));
         Ok(())
     }
 
@@ -481,7 +491,7 @@ impl Reader {
                 return Ok(true);
             }
         }
-        let (events, next) = self.source.page(&self.state, self.after)?;
+        let Found { events, next, is_damaged } = self.source.page(&self.state, self.after)?;
         for (place, event) in &events {
             // The pieces of a reply stand before the whole of it, and behind what came before it was asked for.
             if let Fact::ModelCompleted { step, .. } | Fact::ModelFailed { step, .. } = &event.body
@@ -494,6 +504,13 @@ impl Reader {
             let (kind, data) = (event.body.kind(), self.form.write(event)?);
             self.ready.push_back(format!("id: {place}\nevent: {kind}\ndata: {data}\n\n").into());
         }
+        if is_damaged {
+            let (after, through) = (Some(self.after.to_string()), Some(next.to_string()));
+            let gap = Gap { reason: GapReason::Damaged, after, through };
+            let gap = serde_json::to_string(&gap)
+                .map_err(|error| Problem::internal(error.to_string()))?;
+            self.ready.push_back(format!("id: {next}\nevent: gap\ndata: {gap}\n\n").into());
+        }
         let moved = next != self.after;
         self.after = next;
         if events.is_empty() {
@@ -501,6 +518,13 @@ impl Reader {
         }
         Ok(moved)
     }
+}
+
+/// The next piece of a reply, where they are listened to; else never anything.
+async fn heard(
+    deltas: &mut Option<Listening>,
+) -> Option<Result<Arc<Delta>, broadcast::error::RecvError>> {
+    Some(deltas.as_mut()?.recv().await)
 }
 
 #[cfg(test)]

@@ -25,10 +25,14 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
     known: RwLock<Arc<Known>>,
+    /// Held by whoever reads them.
+    refreshing: Mutex<()>,
     /// When it was last seen that they still are what the store has.
     looked: Mutex<Option<Instant>>,
     /// When they were read.
     read: Mutex<Option<Instant>>,
+    /// Those that were there and are not any more, until their runs are ended.
+    revoked: Mutex<Vec<(TenantId, KeyId)>>,
 }
 
 #[derive(Debug, Default)]
@@ -71,22 +75,48 @@ impl Principal {
 impl Keys {
     /// Reads the keys anew, if anything was stored since they were read.
     pub(crate) fn refresh(&self, runtime: &Runtime) -> Result<(), ringfence::Error> {
+        self.refresh_from(|| runtime.data_version(), || runtime.known_keys())
+    }
+
+    /// One after the other: who began to read first would put back what a later one saw ended.
+    fn refresh_from<E>(
+        &self,
+        version: impl FnOnce() -> Result<i64, E>,
+        read: impl FnOnce() -> Result<Vec<(Digest, Key)>, E>,
+    ) -> Result<(), E> {
+        let _one = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+        // They are what the store had then, however long reading them takes.
+        let begun = Instant::now();
         // Asked first: what is stored in between is looked for again the next time.
-        let version = runtime.data_version()?;
+        let version = version()?;
         if self.known().version == Some(version) {
-            self.look();
+            self.look(begun);
             return Ok(());
         }
         let mut known = Known { version: Some(version), ..Known::default() };
-        for (secret, key) in runtime.known_keys()? {
+        for (secret, key) in read()? {
             let key = Arc::new(key);
             known.by_id.insert(key.id.clone(), key.clone());
             known.by_secret.insert(secret, key);
         }
+        let gone = self.known();
+        let gone = gone.by_id.values().filter(|key| !known.by_id.contains_key(&key.id));
+        let gone = gone.map(|key| (key.tenant.clone(), key.id.clone()));
+        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
-        self.look();
+        self.look(begun);
         Ok(())
+    }
+
+    /// The keys that were revoked since this was asked last.
+    pub(crate) fn take_revoked(&self) -> Vec<(TenantId, KeyId)> {
+        std::mem::take(&mut *self.revoked.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The runs of a key could not be ended: it is told again.
+    pub(crate) fn revoked_still(&self, tenant: TenantId, key: KeyId) {
+        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).push((tenant, key));
     }
 
     /// Whose request this is, by the value of its `Authorization` header.
@@ -129,8 +159,8 @@ impl Keys {
         self.known().by_id.get(id).is_some_and(|key| key.is_valid(now))
     }
 
-    fn look(&self) {
-        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    fn look(&self, at: Instant) {
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
     }
 
     fn read_ago(&self) -> Option<Duration> {
@@ -158,7 +188,53 @@ fn bearer(header: &[u8]) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::bearer;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn key(n: u8) -> (Digest, Key) {
+        let key = Key {
+            id: KeyId::from_random([n; 16]),
+            tenant: TenantId::local(),
+            user: None,
+            scopes: vec![KeyScope::Read],
+            name: None,
+            created: Timestamp(0),
+            expires: None,
+            revoked: None,
+            replaces: None,
+        };
+        (Digest::of(&[n]), key)
+    }
+
+    /// One who reads slowly saw a key that was ended since: it does not come back.
+    #[test]
+    fn s5_a_slow_look_at_the_keys_puts_back_none_that_was_ended() {
+        let keys = Keys::default();
+        let (say, said) = mpsc::channel();
+        let (release, held) = mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            let keys = &keys;
+            scope.spawn(move || {
+                let read = || {
+                    say.send(()).unwrap();
+                    held.recv().unwrap();
+                    Ok::<_, ()>(vec![key(1), key(2)])
+                };
+                keys.refresh_from(|| Ok(1), read)
+            });
+            said.recv().unwrap();
+            let later = scope.spawn(|| keys.refresh_from(|| Ok(2), || Ok::<_, ()>(vec![key(2)])));
+            release.send(()).unwrap();
+            later.join().unwrap().unwrap();
+        });
+        assert!(!keys.is_valid(&key(1).1.id, Timestamp(1)));
+        assert!(keys.is_valid(&key(2).1.id, Timestamp(1)));
+        assert_eq!(keys.take_revoked(), [(TenantId::local(), key(1).1.id)]);
+        // What cannot be read leaves what is known, which is gone by for a while.
+        assert!(keys.refresh_from(|| Ok(3), || Err("no")).is_err());
+        assert!(keys.is_valid(&key(2).1.id, Timestamp(1)));
+    }
 
     #[test]
     fn a_credential_has_a_scheme_and_a_token() {

@@ -12,6 +12,7 @@
 mod answer;
 mod api;
 mod config;
+mod cross;
 mod edge;
 mod events;
 mod gauges;
@@ -21,7 +22,9 @@ mod keys;
 mod listen;
 mod once;
 mod problem;
+mod reading;
 mod request;
+mod room;
 mod routes;
 mod seal;
 mod stall;
@@ -30,7 +33,12 @@ mod tide;
 mod view;
 mod works;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -38,11 +46,8 @@ use axum::{
 };
 use http::{Method, header};
 use ringfence::{Cancel, OpenSession, Resumed, Runtime};
-use ringfence_observe::Metrics;
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-};
+use ringfence_observe::{Failures, Metrics};
+use tokio::{net::TcpListener, sync::watch};
 
 pub use config::ServiceConfig;
 pub use state::Log;
@@ -127,13 +132,16 @@ impl Service {
         let listener = listening.map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
         let shared = Shared {
-            requests: Semaphore::new(config.requests),
+            room: room::Room::new(config.requests, config.requests_per_tenant),
             keys: keys::Keys::default(),
             works: works::Works::default(),
             tide: tide::Tide::default(),
             draining: watch::Sender::new(false),
+            closing: watch::Sender::new(false),
+            failures: OnceLock::new(),
             document: openapi().into_bytes(),
             worker: worker.map_err(Error::Home)?,
+            reading: reading::Reading::default(),
             runtime,
             config,
             seal,
@@ -142,6 +150,14 @@ impl Service {
         };
         shared.keys.refresh(&shared.runtime)?;
         Ok(Self { listener, address, state: State::new(shared) })
+    }
+
+    /// Lets `/readyz` say how much of what is observed goes nowhere: it is ready all the same.
+    #[must_use]
+    pub fn with_failures(self, failures: Failures) -> Self {
+        // It is set once, before anybody asks.
+        let _ = self.state.failures.set(failures);
+        self
     }
 
     /// Where it listens.
@@ -167,7 +183,9 @@ impl Service {
         state.draining.send_replace(true);
         // Readers come back with the place where they stand.
         state.works.end_all(Kind::Stream);
+        // Until then whoever asks is told so: what stands before the service sends the next ones elsewhere.
         let drained = state.runtime.drain(state.config.drain).await;
+        state.closing.send_replace(true);
         // Every answer that is under way gets out, but nobody who does not read is waited for.
         let _ = tokio::time::timeout(ANSWERS, listening).await;
         tending.abort();

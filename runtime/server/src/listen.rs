@@ -20,7 +20,7 @@ use tokio::{
 };
 use tower_service::Service as _;
 
-use crate::{guard, stall::Stall, state::State};
+use crate::{cross, guard, stall::Stall, state::State};
 
 /// How long nothing is accepted after the system gave no connection: mostly because all files that may
 /// be open are.
@@ -44,23 +44,33 @@ type Addresses = Arc<Mutex<HashMap<IpAddr, usize>>>;
 pub(crate) async fn listen(listener: TcpListener, router: Router, state: State) {
     let room = Arc::new(Semaphore::new(state.config.connections));
     let addresses = Addresses::default();
-    let mut draining = state.draining.subscribe();
+    let mut closing = state.closing.subscribe();
     let mut open = JoinSet::new();
+    let mut is_failing = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = draining.wait_for(|draining| *draining) => break,
+            _ = closing.wait_for(|closing| *closing) => break,
             Some(_) = open.join_next() => continue,
         };
         let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(_) => {
+            Ok(accepted) => {
+                is_failing = false;
+                accepted
+            }
+            Err(error) => {
+                // Once for as long as it lasts: it is tried again twenty times a second.
+                if !std::mem::replace(&mut is_failing, true) {
+                    state.log.failed("accepting a connection", &error.to_string());
+                }
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
+        // An IPv4 client of a service that listens at `[::]` is itself, in whatever clothes.
+        let peer = peer.ip().to_canonical();
         let place = room.clone().try_acquire_owned();
-        let seat = Seat::take(&addresses, peer.ip(), state.config.connections_per_address);
+        let seat = Seat::take(&addresses, peer, state.config.connections_per_address);
         let (Ok(place), Some(seat)) = (place, seat) else {
             open.spawn(refuse(stream));
             continue;
@@ -68,7 +78,7 @@ pub(crate) async fn listen(listener: TcpListener, router: Router, state: State) 
         let (router, state) = (router.clone(), state.clone());
         open.spawn(async move {
             let _held = (place, seat);
-            serve(stream, peer.ip(), router, state).await;
+            serve(stream, peer, router, state).await;
         });
     }
     drop(listener);
@@ -127,24 +137,24 @@ async fn serve(stream: TcpStream, peer: IpAddr, router: Router, state: State) {
         .max_buf_size(config.header_bytes)
         .max_headers(config.header_fields)
         .half_close(false);
-    let draining = state.draining.subscribe();
+    let closing = state.closing.subscribe();
     let service = service_fn(|request: Request<Incoming>| {
-        answer(request, (local.ip(), Peer(peer)), router.clone(), state.clone())
+        answer(request, (local.ip().to_canonical(), Peer(peer)), router.clone(), state.clone())
     });
     let connection = builder.serve_connection(io, service);
     tokio::pin!(connection);
     // A connection that ends badly has nobody to tell.
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = asked_to_end(draining) => {}
+        () = asked_to_end(closing) => {}
     }
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;
 }
 
-async fn asked_to_end(mut draining: watch::Receiver<bool>) {
+async fn asked_to_end(mut closing: watch::Receiver<bool>) {
     // Whoever could ask is gone: that is the end, too.
-    let _ = draining.wait_for(|draining| *draining).await;
+    let _ = closing.wait_for(|closing| *closing).await;
 }
 
 async fn answer(
@@ -154,6 +164,8 @@ async fn answer(
     state: State,
 ) -> Result<Response<Body>, std::convert::Infallible> {
     let (parts, body) = request.into_parts();
+    let page = cross::listed(&state.config, &parts.headers);
+    let preflight = page.as_ref().and_then(|_| cross::preflight(&parts));
     let mut response = match guard::check(&state.config, &parts, local) {
         Err(problem) => {
             let mut response = problem.into_response();
@@ -162,6 +174,7 @@ async fn answer(
             response.headers_mut().insert(header::CONNECTION, close);
             response
         }
+        Ok(()) if let Some(allowed) = preflight => allowed,
         Ok(()) => {
             let mut request = Request::from_parts(parts, Body::new(body));
             request.extensions_mut().insert(peer);
@@ -173,6 +186,13 @@ async fn answer(
     };
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if state.is_draining() {
+        // The next request is another process's.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(origin) = page {
+        cross::let_read(headers, origin);
+    }
     Ok(response)
 }
 

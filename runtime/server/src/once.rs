@@ -21,6 +21,7 @@ use crate::{
     keys::Principal,
     problem::{Code, Problem},
     request::Once,
+    room::Place,
     state::State,
 };
 
@@ -136,6 +137,7 @@ pub(crate) async fn claim(
     principal: &Principal,
     key: String,
     digest: Digest,
+    place: &Place,
 ) -> Result<Turn, Problem> {
     let reused = || {
         let said =
@@ -161,6 +163,7 @@ pub(crate) async fn claim(
         if other != digest {
             return Err(reused());
         }
+        place.only_waits();
         answered.await;
     };
     let mut gone = vec![];
@@ -176,7 +179,7 @@ pub(crate) async fn claim(
                 return Ok(Turn::Ours(Once { key, resource, again }, held));
             }
             Claimed::Answered(RequestAnswer { status: LOST, .. }) => {
-                let said = "the host died while it carried this out, and it may not be done twice";
+                let said = "nobody knows how this ended, and it may not be done twice";
                 return Err(Problem::new(Code::OutcomeUnknown, said));
             }
             Claimed::Answered(RequestAnswer { status, body }) => {
@@ -195,20 +198,77 @@ pub(crate) async fn claim(
     }
 }
 
-/// Keeps what came of a request: an answer, or one error that will not be another the next time. What was
-/// refused otherwise may be sent again.
+/// What becomes of a claim.
+#[derive(Debug, PartialEq, Eq)]
+enum Settled {
+    /// It is answered like this from now on.
+    Answered(RequestAnswer),
+    /// Nothing came of it: what is sent under the key next is another request.
+    Dropped,
+    /// It stays open: who sends it again takes it over, under the same name, as from a process that died
+    /// in the middle of it.
+    Open,
+}
+
+impl Settled {
+    /// An answer is kept, and one error that will not be another the next time. What certainly did not begin
+    /// may be sent again, unless it was taken over: then it may have begun before.
+    fn of(once: &Once, answer: &Result<Whole, Problem>) -> Self {
+        match answer {
+            Ok(whole) => Self::Answered(RequestAnswer { status: whole.status, body: whole.kept() }),
+            Err(problem) if problem.code == Code::OutcomeUnknown => {
+                Self::Answered(RequestAnswer { status: LOST, body: vec![] })
+            }
+            Err(problem) if problem.may_have_begun || once.again => Self::Open,
+            Err(_) => Self::Dropped,
+        }
+    }
+}
+
+/// Keeps what came of a request.
 pub(crate) async fn settle(
     state: &State,
     principal: &Principal,
     once: &Once,
     answer: &Result<Whole, Problem>,
 ) -> Result<(), Problem> {
-    let kept = match answer {
-        Ok(whole) => Some(RequestAnswer { status: whole.status, body: whole.kept() }),
-        Err(problem) if problem.code == Code::OutcomeUnknown => {
-            Some(RequestAnswer { status: LOST, body: vec![] })
-        }
-        Err(_) => None,
+    let kept = match Settled::of(once, answer) {
+        Settled::Answered(answer) => Some(answer),
+        Settled::Dropped => None,
+        Settled::Open => return Ok(()),
     };
     Ok(state.runtime.answer_request(&principal.caller, &once.key, kept).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence::Error;
+
+    use super::*;
+
+    /// A function that may not be called twice is called again only if it certainly did not begin.
+    #[test]
+    fn i11_a_claim_is_dropped_only_if_nothing_began() {
+        let lost = || Error::Lost { source: None };
+        let refused = || Error::Input { message: "no such function".into() };
+        let check = |again: bool, answer: Result<Whole, Problem>, expected: Settled| {
+            let once = Once { key: "k".into(), resource: "r".into(), again };
+            assert_eq!(Settled::of(&once, &answer), expected, "{again} {answer:?}");
+        };
+        for again in [false, true] {
+            let whole = Whole { status: 200, location: None, body: b"x".to_vec() };
+            let kept = RequestAnswer { status: 200, body: whole.kept() };
+            check(again, Ok(whole), Settled::Answered(kept));
+            let unknown = Problem::new(Code::OutcomeUnknown, "");
+            let kept = RequestAnswer { status: LOST, body: vec![] };
+            check(again, Err(unknown), Settled::Answered(kept));
+            check(again, Err(lost().into()), Settled::Open);
+            check(again, Err(Error::Shared(lost().into()).into()), Settled::Open);
+            check(again, Err(Problem::internal("it panicked")), Settled::Open);
+        }
+        check(false, Err(refused().into()), Settled::Dropped);
+        check(false, Err(Problem::new(Code::RateLimited, "")), Settled::Dropped);
+        // A process that died may have carried it out by then.
+        check(true, Err(refused().into()), Settled::Open);
+    }
 }

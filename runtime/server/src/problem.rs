@@ -105,6 +105,9 @@ pub(crate) struct Problem {
     retry_after: Option<Duration>,
     /// What only the log is told.
     pub(crate) internal: Option<String>,
+    /// Whether something of what was asked for may have been done: then it is not done again for the
+    /// sake of a client that sends it again.
+    pub(crate) may_have_begun: bool,
 }
 
 /// The body of an error.
@@ -129,13 +132,20 @@ pub(crate) struct ProblemBody {
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         let detail = neutralise(&detail.into()).into_owned();
-        Self { code, detail, retry_after: None, internal: None }
+        Self { code, detail, retry_after: None, internal: None, may_have_begun: false }
     }
 
-    /// Something of the host's failed: the client hears that, and the log why.
+    /// Something of the host's failed: the client hears that, and the log why. Nobody knows how far it
+    /// came.
     pub(crate) fn internal(why: impl Into<String>) -> Self {
         let detail = "the host failed; its log says why";
-        Self { internal: Some(why.into()), ..Self::new(Code::Internal, detail) }
+        let problem = Self { internal: Some(why.into()), ..Self::new(Code::Internal, detail) };
+        problem.after_it_began()
+    }
+
+    /// The same, of something that may have been done by then.
+    pub(crate) fn after_it_began(self) -> Self {
+        Self { may_have_begun: true, ..self }
     }
 
     pub(crate) fn retry_after(self, after: Duration) -> Self {
@@ -223,7 +233,9 @@ impl Problem {
                     .logged(why)
             }
             Error::Input { message } => Self::new(Code::Invalid, message.clone()),
-            _ => Self::internal(whole(error)),
+            Error::Lost { .. } => Self::internal(whole(error)),
+            // The library says by `Lost` that it began.
+            _ => Self { may_have_begun: false, ..Self::internal(whole(error)) },
         }
     }
 
@@ -253,11 +265,6 @@ impl Problem {
             Some(after) => problem.retry_after(Duration::from_millis(after)),
             None => problem,
         }
-    }
-
-    /// A part of the journal is damaged.
-    pub(crate) fn damaged(what: &str) -> Self {
-        Self::new(Code::Unavailable, "a part of what is asked for is damaged").logged(what)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A request as a handler gets it: whose it is, what its path, query and body say, each read strictly
 //! into a type that also documents it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -11,14 +11,19 @@ use bytes::Bytes;
 use http::{HeaderMap, header, request::Parts};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use ringfence::{Cancel, event::TraceContext};
+use ringfence::{
+    Cancel,
+    event::{Timestamp, TraceContext},
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::Instant;
 
 use crate::{
     json,
     keys::Principal,
     problem::{Code, Problem},
+    room::Place,
     state::State,
 };
 
@@ -30,10 +35,14 @@ pub(crate) struct Asked<P, Q, B> {
     pub(crate) query: Q,
     pub(crate) body: B,
     pub(crate) headers: HeaderMap,
+    /// Until when its answer is waited for.
+    pub(crate) until: Until,
     /// Requested once the client has gone away.
     pub(crate) gone: Cancel,
     /// Where the request has an idempotency key.
     pub(crate) once: Option<Once>,
+    /// Its place among all that are answered.
+    pub(crate) place: Arc<Place>,
 }
 
 impl<P, Q, B> Asked<P, Q, B> {
@@ -45,6 +54,15 @@ impl<P, Q, B> Asked<P, Q, B> {
             _ => None,
         }
     }
+}
+
+/// When an answer is waited for no longer: what has not begun by then does not begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Until {
+    /// By the clock that nobody sets.
+    pub(crate) at: Instant,
+    /// By the runtime's.
+    pub(crate) time: Timestamp,
 }
 
 /// A request that is carried out once.

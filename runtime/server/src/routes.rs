@@ -122,7 +122,7 @@ fn owner(state: &State, principal: &Principal, id: &SessionId) -> Result<Caller,
     }
 }
 
-/// A session that the key may see, as its journal tells it.
+/// A session that the key may see, as its journal tells it. Takes as long as that is.
 fn session(
     state: &State,
     principal: &Principal,
@@ -132,4 +132,14 @@ fn session(
     let summary = state.runtime.summary(&owner, id)?;
     let session = state.runtime.session(&owner, id)?;
     Ok((owner, summary, session))
+}
+
+/// The same for whoever does more than to read: beside the threads that answer.
+async fn session_beside(
+    state: &State,
+    principal: &Principal,
+    id: &SessionId,
+) -> Result<(Caller, SessionSummary, Session), Problem> {
+    let (of, by, id) = (state.clone(), principal.clone(), id.clone());
+    state.reading.read(principal.tenant(), move || session(&of, &by, &id)).await?
 }

@@ -1,13 +1,18 @@
 //! What all requests share.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
 
 use ringfence::Runtime;
-use ringfence_observe::Metrics;
-use tokio::sync::{Semaphore, watch};
+use ringfence_observe::{Failures, Metrics};
+use tokio::sync::watch;
 
 use crate::{
-    config::ServiceConfig, keys::Keys, once::Worker, seal::Seal, tide::Tide, works::Works,
+    config::ServiceConfig, keys::Keys, once::Worker, reading::Reading, room::Room, seal::Seal,
+    tide::Tide, works::Works,
 };
 
 /// What the service says of itself, for an operator: hears lines that clients are not told.
@@ -31,10 +36,16 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<dyn Log>,
     /// What happened, for whoever reads it at `/metrics`.
     pub(crate) metrics: Option<Metrics>,
+    /// Where the store is read.
+    pub(crate) reading: Reading,
+    /// What of it arrives nowhere.
+    pub(crate) failures: OnceLock<Failures>,
     /// Places of requests that are being answered.
-    pub(crate) requests: Semaphore,
+    pub(crate) room: Room,
     /// Whether the service is about to end.
     pub(crate) draining: watch::Sender<bool>,
+    /// Whether all work is over, and no connection is taken any more.
+    pub(crate) closing: watch::Sender<bool>,
     /// The OpenAPI document.
     pub(crate) document: Vec<u8>,
 }

@@ -3,6 +3,7 @@
 
 use std::{sync::atomic::AtomicBool, sync::atomic::Ordering, time::Duration};
 
+use ringfence::event::{KeyId, TenantId};
 use tokio::sync::watch;
 
 use crate::state::State;
@@ -59,6 +60,17 @@ pub(crate) async fn look(state: State) {
             let _ = state.keys.refresh(&state.runtime);
             let now = state.runtime.now();
             state.works.end_unless(|key| state.keys.is_valid(key, now));
+            for (tenant, key) in state.keys.take_revoked() {
+                tokio::spawn(end_runs(state.clone(), tenant, key));
+            }
         }
+    }
+}
+
+/// Ends the runs that were begun with a key, whoever goes on with them: as often as it takes.
+async fn end_runs(state: State, tenant: TenantId, key: KeyId) {
+    if let Err(error) = state.runtime.end_runs_of(&tenant, &key).await {
+        state.log.failed(&format!("ending the runs of key {key}"), &error.to_string());
+        state.keys.revoked_still(tenant, key);
     }
 }

@@ -35,7 +35,8 @@ struct State {
 #[derive(Debug)]
 struct Entry {
     kind: Kind,
-    key: KeyId,
+    /// With which it ends; nothing for what somebody else began.
+    key: Option<KeyId>,
     tenant: TenantId,
     cancel: Cancel,
 }
@@ -51,12 +52,12 @@ pub(crate) struct Work {
 
 impl Works {
     /// A piece of work begins.
-    pub(crate) fn begin(&self, kind: Kind, key: &KeyId, tenant: &TenantId) -> Work {
+    pub(crate) fn begin(&self, kind: Kind, key: Option<&KeyId>, tenant: &TenantId) -> Work {
         let cancel = Cancel::new();
         let mut state = self.state();
         let id = state.next;
         state.next += 1;
-        let (key, tenant) = (key.clone(), tenant.clone());
+        let (key, tenant) = (key.cloned(), tenant.clone());
         state.under_way.insert(id, Entry { kind, key, tenant, cancel: cancel.clone() });
         Work { works: self.clone(), id, cancel }
     }
@@ -74,7 +75,8 @@ impl Works {
         let state = self.state();
         let mut known: HashMap<&KeyId, bool> = HashMap::new();
         for entry in state.under_way.values() {
-            if !*known.entry(&entry.key).or_insert_with(|| is_valid(&entry.key)) {
+            let Some(key) = &entry.key else { continue };
+            if !*known.entry(key).or_insert_with(|| is_valid(key)) {
                 entry.cancel.cancel();
             }
         }
@@ -89,6 +91,16 @@ impl Works {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work {
+    /// What it is for stands in the journal now, with its key: from there it is ended, and what it does for
+    /// others beside that goes on.
+    pub(crate) fn is_recorded(&self) {
+        if let Some(entry) = self.works.state().under_way.get_mut(&self.id) {
+            entry.key = None;
+        }
     }
 }
 
@@ -107,16 +119,23 @@ mod tests {
         let works = Works::default();
         let key = |n: u8| KeyId::from_random([n; 16]);
         let tenant: TenantId = "acme".parse().unwrap();
-        let one = works.begin(Kind::Run, &key(1), &tenant);
-        let two = works.begin(Kind::Call, &key(2), &TenantId::local());
+        let one = works.begin(Kind::Run, Some(&key(1)), &tenant);
+        let two = works.begin(Kind::Call, Some(&key(2)), &TenantId::local());
         works.end_unless(|id| *id == key(2));
         assert_eq!((one.cancel.is_requested(), two.cancel.is_requested()), (true, false));
+        // What is in the journal is ended there, and what nobody's key began is not ended with any.
+        let (three, four) =
+            (works.begin(Kind::Run, Some(&key(1)), &tenant), works.begin(Kind::Run, None, &tenant));
+        three.is_recorded();
+        works.end_unless(|_| false);
+        assert!(!three.cancel.is_requested() && !four.cancel.is_requested());
+        drop((three, four));
         assert_eq!(works.count(Kind::Run, &tenant), (1, 1));
         assert_eq!(works.count(Kind::Call, &tenant), (1, 0));
         drop(one);
         assert_eq!(works.count(Kind::Run, &tenant), (0, 0));
         works.end_all(Kind::Run);
-        assert!(!two.cancel.is_requested());
+        assert_eq!(works.count(Kind::Call, &TenantId::local()), (1, 1));
         works.end_all(Kind::Call);
         assert!(two.cancel.is_requested());
     }

@@ -43,8 +43,16 @@ fn every_operation_is_described() {
                     "{method} {path} {status}"
                 );
             }
-            let named = path.matches('{').count();
+            for status in ["429", "503"] {
+                let header = &responses[status]["headers"]["retry-after"];
+                assert!(header.is_object(), "{method} {path} {status}");
+            }
+            // Each page of a list may be asked for with a cursor that is none.
             let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let has_cursor = parameters.clone().any(|parameter| parameter["name"] == "cursor");
+            let said = responses["400"]["description"].as_str().unwrap();
+            assert_eq!(has_cursor, said.contains("bad-cursor"), "{method} {path}");
+            let named = path.matches('{').count();
             let given = parameters.filter(|parameter| parameter["in"] == "path").count();
             assert_eq!(named, given, "{method} {path}");
         }

@@ -2,8 +2,8 @@
 
 use ringfence_event::{
     AgentName, ApprovalScope, Body, CallId, CallResult, Denial, Digest, Failure, Hold, Intent,
-    Limit, ModelFailure, ModelReply, Note, PlanItem, Question, RequestParts, RunId, Scope, Spent,
-    StepId, Timestamp, TokenUsage, Usage, UserId,
+    KeyId, Limit, ModelFailure, ModelReply, Note, PlanItem, Question, RequestParts, RunId, Scope,
+    Spent, StepId, Timestamp, TokenUsage, Usage, UserId,
 };
 
 /// What is done with an input while a run is under way.
@@ -41,6 +41,8 @@ pub enum Command {
         not_after: Option<Timestamp>,
         /// The blob of the agent's definition with which it is to run.
         agent: Option<Digest>,
+        /// The API key that it came with.
+        api_key: Option<KeyId>,
     },
     /// The model is about to be asked. To be recorded before it is.
     ModelRequested {

@@ -105,7 +105,7 @@ impl Session {
             Command::Create { agent, agent_digest } => {
                 draft.record(Body::SessionCreated { agent, agent_digest })?;
             }
-            Command::Input { text, busy, key, not_after, agent } => {
+            Command::Input { text, busy, key, not_after, agent, api_key } => {
                 if let Some(known) = key.as_ref().and_then(|key| self.run_of(key)) {
                     return match known.input() == text {
                         true => Ok((vec![], self.clone())),
@@ -114,7 +114,7 @@ impl Session {
                 }
                 let run = self.input(&mut draft, &text, busy)?;
                 let agent = agent.filter(|agent| self.source() != Some(*agent));
-                draft.record(Body::MessageAdded { run, text, key, not_after, agent })?;
+                draft.record(Body::MessageAdded { run, text, key, not_after, agent, api_key })?;
             }
             Command::ModelRequested { step, request, parts, input } => {
                 let choice = self.model_choice(definition);

@@ -302,8 +302,10 @@ impl Session {
                 self.between_runs()?;
                 self.closed_at = Some(at);
             }
-            Body::MessageAdded { run, text, key, not_after, agent } => {
-                self.queue(*run, text, key.as_deref(), *not_after)?.seq = seq;
+            Body::MessageAdded { run, text, key, not_after, agent, api_key } => {
+                let run = self.queue(*run, text, key.as_deref(), *not_after)?;
+                run.api_key.clone_from(api_key);
+                run.seq = seq;
                 self.source = agent.or(self.source);
             }
             Body::RunStarted { run } => {

@@ -16,7 +16,7 @@
 //! // The driver's part: what is decided is made durable, then applied.
 //! for command in [
 //!     Command::Create { agent: definition.name.clone(), agent_digest: definition.digest },
-//!     Command::Input { text: "hello".into(), busy: Busy::Reject, key: None, not_after: None, agent: None },
+//!     Command::Input { text: "hello".into(), busy: Busy::Reject, key: None, not_after: None, agent: None, api_key: None },
 //! ] {
 //!     for decided in session.decide(&definition, Timestamp(0), command)? {
 //!         session.apply(&Event {

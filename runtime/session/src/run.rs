@@ -3,7 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use ringfence_event::{
-    BudgetLevel, CallId, Limit, Money, RunId, Spent, StepId, Timestamp, TokenUsage, Usage, Wait,
+    BudgetLevel, CallId, KeyId, Limit, Money, RunId, Spent, StepId, Timestamp, TokenUsage, Usage,
+    Wait,
 };
 
 use crate::{Call, CallStatus, RunLimits, Step, error::Illegal};
@@ -124,6 +125,7 @@ pub struct Run {
     input: Arc<str>,
     key: Option<Arc<str>>,
     not_after: Option<Timestamp>,
+    pub(crate) api_key: Option<KeyId>,
     status: RunStatus,
     stopping: Option<Ending>,
     failure: Option<String>,
@@ -161,6 +163,7 @@ impl Run {
             input: input.into(),
             key: key.map(Into::into),
             not_after,
+            api_key: None,
             status: RunStatus::Queued,
             stopping: None,
             failure: None,
@@ -188,6 +191,12 @@ impl Run {
     #[must_use]
     pub fn input(&self) -> &str {
         &self.input
+    }
+
+    /// The API key that it came with.
+    #[must_use]
+    pub fn api_key(&self) -> Option<&KeyId> {
+        self.api_key.as_ref()
     }
 
     /// What whoever said it calls it.

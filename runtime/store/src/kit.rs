@@ -342,7 +342,14 @@ pub fn created() -> Body {
 /// A message to the first run.
 #[must_use]
 pub fn said(text: &str) -> Body {
-    Body::MessageAdded { run: RunId(1), text: text.into(), key: None, not_after: None, agent: None }
+    Body::MessageAdded {
+        run: RunId(1),
+        text: text.into(),
+        key: None,
+        not_after: None,
+        agent: None,
+        api_key: None,
+    }
 }
 
 /// An append to a session by nobody in particular, under no claim.

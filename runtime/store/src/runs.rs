@@ -164,6 +164,7 @@ mod tests {
             key: None,
             not_after: None,
             agent: None,
+            api_key: None,
         };
         let waits = |on| Body::RunWaiting { run: one, on, calls: vec![] };
         let call = CallId::in_step(step, 1);

@@ -9,7 +9,7 @@ use ringfence::{
     event::{CallResult, Limit, Outcome, Timestamp},
 };
 use ringfence_tests::{
-    Started, guest,
+    Disk, Started, guest,
     web::{self, Web, keep_silent},
 };
 use tokio::task::{JoinHandle, spawn_blocking, yield_now};
@@ -746,44 +746,4 @@ async fn d5_a_full_disk_refuses_work_until_there_is_space() {
     let _ = runtime.flush().await;
     runtime.flush().await.expect("it is kept");
     assert!(runtime.tenant_events(&caller("acme"), 1, 10_000).expect("events").len() > kept);
-}
-
-/// A disk of its own, in memory.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    fn mount(size: &str) -> Result<Self, String> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "ringfence-full"])
-            .arg(folder.path())
-            .output();
-        match mounted {
-            Ok(output) if output.status.success() => Ok(Self(folder)),
-            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    fn path(&self) -> &std::path::Path {
-        self.0.path()
-    }
-
-    /// Until nothing more fits.
-    fn fill(&self) {
-        use std::io::Write as _;
-        let mut file = fs::File::create(self.path().join("full")).expect("a file");
-        let piece = [1; 512];
-        while file.write_all(&piece).is_ok() {}
-    }
-
-    fn empty(&self) {
-        fs::remove_file(self.path().join("full")).expect("a file");
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(self.path()).status();
-    }
 }

@@ -9,6 +9,7 @@ mod forbidden;
 mod given_back;
 mod limits;
 mod loopback;
+mod lost;
 mod memory;
 mod observe;
 mod recovery;

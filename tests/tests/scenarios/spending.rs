@@ -5,7 +5,7 @@
 use std::io::Write as _;
 
 use ringfence::{
-    Agent, Busy, Caller, Cancel, Error, Input, Refused, RunEnded, RunStatus, Runtime,
+    Agent, Busy, Caller, Cancel, Error, Input, Listening, Refused, RunEnded, RunStatus, Runtime,
     event::{Body, Event, Limit, ModelFailureClass, SessionId},
 };
 use ringfence_tests::web::{Web, keep_silent};
@@ -79,13 +79,16 @@ impl Running {
     }
 }
 
-/// Until the model has begun to reply in this session.
-async fn heard(
-    deltas: &mut tokio::sync::broadcast::Receiver<std::sync::Arc<ringfence::Delta>>,
-) -> SessionId {
-    let delta = deltas.recv().await.expect("a piece of a reply");
-    assert_eq!(delta.text, BEGINNING);
-    delta.session.clone()
+/// What is said in a session of this number, which is not there yet, and where its replies are heard.
+fn fresh(runtime: &Runtime, n: u8) -> (Input, Listening) {
+    let id = SessionId::from_random([n; 16]);
+    let deltas = runtime.deltas(&Caller::local(), &id);
+    (Input { session: Some(id), makes_session: true, ..Input::new("Go.") }, deltas)
+}
+
+/// Until the model has begun to reply there.
+async fn heard(deltas: &mut Listening) {
+    assert_eq!(deltas.recv().await.expect("a piece of a reply").text, BEGINNING);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,9 +97,9 @@ async fn a_question_that_is_called_off_is_paid_for_and_its_reservation_given_bac
     // One question reserves more than half of it.
     let (world, agent) = world(&web, "tokens = \"20000 per month\"");
     let runtime = world.runtime();
-    let mut deltas = runtime.deltas();
-    for _ in 0..3 {
-        let mut running = Running::start(&runtime, &agent, Input::new("Go."));
+    for n in 0..3 {
+        let (input, mut deltas) = fresh(&runtime, n);
+        let mut running = Running::start(&runtime, &agent, input);
         heard(&mut deltas).await;
         running.until("model.requested").await;
         running.cancel.cancel();
@@ -117,16 +120,16 @@ async fn what_others_have_only_reserved_is_waited_for() {
     let web = model();
     let (world, agent) = world(&web, "tokens = \"20000 per month\"");
     let runtime = world.runtime();
-    let mut deltas = runtime.deltas();
-    let first = Running::start(&runtime, &agent, Input::new("Go."));
-    let one = heard(&mut deltas).await;
-    let mut second = Running::start(&runtime, &agent, Input::new("And you."));
+    let (input, mut deltas) = fresh(&runtime, 1);
+    let first = Running::start(&runtime, &agent, input);
+    heard(&mut deltas).await;
+    let (input, mut deltas) = fresh(&runtime, 2);
+    let mut second = Running::start(&runtime, &agent, input);
     // It has begun its step, and asks nobody.
     second.until("step.started").await;
     assert!(deltas.try_recv().is_err(), "the second waits");
     first.cancelled().await;
-    let other = heard(&mut deltas).await;
-    assert_ne!(one, other);
+    heard(&mut deltas).await;
     second.cancelled().await;
     assert_eq!(web.take().len(), 2);
 }
@@ -160,28 +163,29 @@ async fn an_input_that_the_driver_does_not_take_is_refused() {
     let web = model();
     let (world, agent) = world(&web, "calls = \"1000 per month\"");
     let runtime = world.runtime();
-    let mut deltas = runtime.deltas();
-    let said = |session: Option<&SessionId>, text: &str, key: &str| Input {
-        session: session.cloned(),
+    let (input, mut deltas) = fresh(&runtime, 1);
+    let id = input.session.clone().expect("an id");
+    let said = |text: &str, key: &str| Input {
         busy: Busy::Queue,
         key: Some(key.to_owned()),
-        ..Input::new(text)
+        text: text.to_owned(),
+        ..input.clone()
     };
-    let first = Running::start(&runtime, &agent, said(None, "Go.", "order-7"));
-    let id = heard(&mut deltas).await;
-    let other = Running::start(&runtime, &agent, said(Some(&id), "Stop.", "order-7")).run.await;
+    let first = Running::start(&runtime, &agent, said("Go.", "order-7"));
+    heard(&mut deltas).await;
+    let other = Running::start(&runtime, &agent, said("Stop.", "order-7")).run.await;
     let refused = other.expect("a task").expect_err("another input");
     assert!(matches!(refused, Error::Refused(Refused::OtherInput { run }) if run.0 == 1));
     // Said again in the same words it is the same run.
-    let same = Running::start(&runtime, &agent, said(Some(&id), "Go.", "order-7"));
+    let same = Running::start(&runtime, &agent, said("Go.", "order-7"));
     // So many wait, and no more.
     let waiting: Vec<Running> = (0..64)
-        .map(|n| Running::start(&runtime, &agent, said(Some(&id), "More.", &format!("more-{n}"))))
+        .map(|n| Running::start(&runtime, &agent, said("More.", &format!("more-{n}"))))
         .collect();
     while runtime.session(&Caller::local(), &id).expect("a session").queued().count() < 64 {
         tokio::task::yield_now().await;
     }
-    let more = || Running::start(&runtime, &agent, said(Some(&id), "More.", "one-more")).run;
+    let more = || Running::start(&runtime, &agent, said("More.", "one-more")).run;
     for _ in 0..2 {
         let refused = more().await.expect("a task").expect_err("no room");
         assert!(matches!(refused, Error::Refused(Refused::QueueFull { most: 64 })), "{refused}");

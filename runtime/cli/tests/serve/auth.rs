@@ -88,6 +88,97 @@ fn s5_a_revoked_key_ends_what_runs_by_it_within_a_second() {
     watch.until("key.revoked");
 }
 
+/// Begins a run that does not end by itself; the path of its session.
+fn spin(client: &Client) -> String {
+    let new = json!({ "agent": "spinner", "input": "Spin." });
+    client.post("/v1/sessions", new).expect(201).header("location").unwrap().to_owned()
+}
+
+fn status(client: &Client, session: &str) -> serde_json::Value {
+    client.get(&format!("{session}/runs/1")).expect(200).json()["status"].clone()
+}
+
+/// Also when the process that began them has died, and another one goes on with them.
+#[test]
+fn s5_a_revoked_key_ends_the_runs_that_were_begun_with_it_after_a_restart_too() {
+    let mut service = Service::spinning();
+    let (id, secret) = service.key("acme", "ann", "run,read");
+    let ann = Client { address: service.address(), key: Some(secret) };
+    let all = service.client("acme", "", "run,read");
+    let (mine, others) = (spin(&ann), spin(&all));
+    for session in [&mine, &others] {
+        all.stream(&format!("{session}/events"), &[]).until("call.started");
+    }
+    service.kill();
+    service.start();
+    let all = Client { address: service.address(), ..all };
+    let mut told = [&mine, &others].map(|session| {
+        let mut stream = all.stream(&format!("{session}/events"), &[]);
+        stream.until("run.resumed");
+        stream.until("call.started");
+        stream
+    });
+    service.run(&["--tenant", "acme", "key", "revoke", &id]);
+    let revoked = Instant::now();
+    told[0].until("run.cancelled");
+    assert!(revoked.elapsed() < Duration::from_secs(1), "{:?}", revoked.elapsed());
+    assert_eq!(status(&all, &others), "running", "and nobody else's");
+}
+
+/// Who lets a call run has not begun its run.
+#[test]
+fn s5_a_revoked_key_of_an_approver_ends_nobody_elses_run() {
+    let service = Service::spinning();
+    let (began, secret) = service.key("globex", "", "run,read");
+    let ann = Client { address: service.address(), key: Some(secret) };
+    let (approved, secret) = service.key("globex", "", "approve,read");
+    let boss = Client { address: service.address(), key: Some(secret) };
+    let session = spin(&ann);
+    let mut told = ann.stream(&format!("{session}/events"), &[]);
+    told.until("run.waiting");
+    let yes = json!({ "decision": "approve" });
+    boss.post(&format!("{session}/calls/r1.s1.c1/approval"), yes).expect(200);
+    told.until("call.started");
+    let mut ends = boss.stream("/v1/events", &[]);
+    service.run(&["--tenant", "globex", "key", "revoke", &approved]);
+    // What runs by that key has ended then.
+    while ends.next().is_some() {}
+    boss.get("/v1/tools").fails(401, "unauthenticated");
+    let greet = json!({ "arguments": { "name": "x" } });
+    service.client("acme", "", "run").post(GREET, greet).expect(200);
+    assert_eq!(status(&ann, &session), "running");
+    let all = service.client("globex", "", "read");
+    let mut told = all.stream(&format!("{session}/events"), &[]);
+    service.run(&["--tenant", "globex", "key", "revoke", &began]);
+    told.until("run.cancelled");
+}
+
+/// Revoked while nobody served: whoever goes on with the run ends it.
+#[test]
+fn s5_what_was_begun_with_a_revoked_key_is_not_gone_on_with() {
+    let mut service = Service::spinning();
+    let (began, secret) = service.key("globex", "", "run,read");
+    let ann = Client { address: service.address(), key: Some(secret) };
+    let all = service.client("globex", "", "approve,run,read");
+    let sessions = [spin(&ann), spin(&all)];
+    for session in &sessions {
+        all.stream(&format!("{session}/events"), &[]).until("run.waiting");
+    }
+    service.kill();
+    service.run(&["--tenant", "globex", "key", "revoke", &began]);
+    service.start();
+    let all = Client { address: service.address(), ..all };
+    let [(mine, mut told), (_, mut others)] = sessions.map(|session| {
+        let yes = json!({ "decision": "approve" });
+        all.post(&format!("{session}/calls/r1.s1.c1/approval"), yes).expect(200);
+        let stream = all.stream(&format!("{session}/events"), &[]);
+        (session, stream)
+    });
+    let kinds: Vec<_> = told.until("run.cancelled").into_iter().map(|told| told.kind).collect();
+    assert!(!kinds.iter().any(|kind| kind == "call.started"), "{mine}: {kinds:?}");
+    others.until("call.started");
+}
+
 #[test]
 fn s5_a_key_is_replaced_with_an_overlap_and_ends_by_itself() {
     let service = Service::new();

@@ -47,5 +47,24 @@ fn what_there_is_can_be_looked_at() {
     let globex = service.client("globex", "", "read");
     let grants = globex.get("/v1/grants").expect(200).json();
     assert_eq!(grants["items"][0]["call"], "held", "{grants}");
-    assert_eq!(ann.get("/v1/usage").expect(200).json(), json!({ "budgets": [] }));
+    // What all users spend is not for the key of one.
+    ann.get("/v1/usage").fails(403, "out-of-scope");
+    assert_eq!(globex.get("/v1/usage").expect(200).json(), json!({ "budgets": [] }));
+}
+
+/// One that lies there no more is told as such, and hides nothing of the others.
+#[test]
+fn a_tool_that_cannot_be_loaded_leaves_the_grants_of_others() {
+    let service = Service::new();
+    std::fs::remove_file(service.path("probe/tool.wasm")).unwrap();
+    let ann = service.client("acme", "ann", "run,read");
+    let grants = ann.get("/v1/grants").expect(200).json();
+    let call = |tool: &str| {
+        let items = grants["items"].as_array().unwrap().iter();
+        let mut of: Vec<_> = items.filter(|grant| grant["tool"] == tool).collect();
+        of.remove(0)["call"].clone()
+    };
+    assert_eq!((call("hello"), call("probe")), (json!("allowed"), json!("unusable")), "{grants}");
+    let hold = json!({ "arguments": { "how": "sleep" } });
+    ann.post("/v1/tools/probe/functions/hold/call", hold).fails(503, "tool-unusable");
 }

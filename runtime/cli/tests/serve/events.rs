@@ -95,6 +95,8 @@ fn the_tenants_stream_has_everything_of_its_own_and_goes_on_anywhere() {
     ann.post("/v1/tools/hello/functions/greet/call", greet).expect(200);
     live.until("run.completed");
     live.until("run.completed");
+    // A `pure` call is recorded after its answer.
+    live.until("call.finished");
     let read = |client: &Client, after: &str| -> Vec<Told> {
         let mut stream = client.stream(&format!("/v1/events?follow=false&after={after}"), &[]);
         std::iter::from_fn(|| stream.next()).collect()
@@ -119,14 +121,16 @@ fn the_tenants_stream_has_everything_of_its_own_and_goes_on_anywhere() {
 /// Read on a connection whose buffers are full, the stream holds no more than a page.
 #[test]
 fn a_reader_that_fell_behind_is_told_of_the_gap_and_can_fetch_it() {
-    let service = Service::with("stream-lag = 2");
+    let service = Service::with("stream-lag = 2\nheartbeat = \"50ms\"");
     let ann = service.client("acme", "ann", "run,read");
     let made = ann.post("/v1/sessions", json!({ "agent": "greeter" })).expect(201);
     let session = made.header("location").unwrap().to_owned();
     let mut stream = ann.stream(&format!("{session}/events"), &[]);
     stream.until("session.created");
+    // It has nothing else to say: from here on it can fall behind, and what a run begins with is more than two.
+    assert_eq!(stream.line().as_deref(), Some(":"));
     ann.post(&format!("{session}/runs?wait=true"), json!({ "input": "Greet." })).expect(200);
-    let mut seqs = vec![1];
+    let (mut seqs, mut gaps) = (vec![1], 0);
     while *seqs.last().unwrap() < 5 || seqs.len() < 2 {
         let told = stream.next().unwrap();
         if told.kind == "model.delta" {
@@ -136,6 +140,7 @@ fn a_reader_that_fell_behind_is_told_of_the_gap_and_can_fetch_it() {
             seqs.push(told.data["seq"].as_u64().unwrap());
             continue;
         }
+        gaps += 1;
         let (after, through) =
             (told.data["after"].as_str().unwrap(), told.data["through"].as_str().unwrap());
         let (after, through): (u64, u64) = (after.parse().unwrap(), through.parse().unwrap());
@@ -149,6 +154,7 @@ fn a_reader_that_fell_behind_is_told_of_the_gap_and_can_fetch_it() {
     }
     let whole: Vec<u64> = (1..=*seqs.last().unwrap()).collect();
     assert_eq!(seqs, whole);
+    assert!(gaps > 0);
 }
 
 /// Its connection stands full, and what is kept for it is given back.
@@ -168,4 +174,42 @@ fn i5_a_reader_that_reads_nothing_is_let_go() {
     // Until then there is no place for another.
     while ann.send("GET", &path, &accept, None).status != 200 {}
     drop(unread);
+}
+
+/// Bytes of the store are others than were written: what stands behind them arrives, and the reader is told.
+#[test]
+fn a_damaged_row_leaves_a_gap_in_the_tenants_stream() {
+    const WORDS: &[u8] = b"to-be-damaged-in-the-store";
+    let mut service = Service::new();
+    let all = service.client("globex", "", "run,approve,read");
+    let held = |client: &Client| {
+        let new = json!({ "agent": "greeter", "input": "Greet." });
+        let made = client.post("/v1/sessions", new).expect(201);
+        let session = made.header("location").unwrap().to_owned();
+        let mut stream = client.stream(&format!("{session}/events"), &[]);
+        stream.until("run.waiting");
+        (session, stream)
+    };
+    let (session, mut stream) = held(&all);
+    // A commit so small that it is stored as it is.
+    let no = json!({ "decision": "decline", "reason": String::from_utf8_lossy(WORDS) });
+    all.post(&format!("{session}/calls/r1.s1.c1/approval"), no).expect(200);
+    stream.until("run.completed");
+    let (behind, _) = held(&all);
+    service.terminate();
+    assert_eq!(service.ended(), Some(0));
+    let log = service.path(".ringfence/journal.db-wal");
+    assert!(crate::damage::flip(&log, WORDS) > 0, "it is written as it is");
+    service.start();
+    let all = Client { address: service.address(), ..all };
+    let mut stream = all.stream("/v1/events?follow=false&after=0", &[]);
+    let told: Vec<Told> = std::iter::from_fn(|| stream.next()).collect();
+    let gap = told.iter().find(|told| told.kind == "gap").unwrap();
+    assert_eq!(gap.data["reason"], "damaged", "{gap:?}");
+    let id = behind.rsplit('/').next().unwrap();
+    let of_behind = |told: &&Told| told.data["stream"] == format!("session/{id}");
+    assert!(told.iter().filter(of_behind).any(|told| told.kind == "run.waiting"), "{told:?}");
+    assert!(service.log().contains("reading a tenant's events"), "{}", service.log());
+    let page = all.get("/v1/events?after=0").expect(200).json();
+    assert_eq!(page["is-damaged"], true, "{page}");
 }

@@ -1,10 +1,16 @@
 //! Requests that are wrong: each is refused with a type, and nothing is begun.
 
-use std::io::{Read as _, Write as _};
+use std::{
+    io::{BufReader, Read as _, Write as _},
+    net::TcpStream,
+};
 
 use serde_json::json;
 
-use crate::service::Service;
+use crate::{
+    client::{Answered, Client},
+    service::Service,
+};
 
 const GREET: &str = "/v1/tools/hello/functions/greet/call";
 
@@ -99,8 +105,8 @@ fn i8_a_request_that_may_be_read_in_two_ways_is_refused() {
     let mut stream = ann.connect();
     stream.write_all(good.as_bytes()).unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
-    let mut reader = std::io::BufReader::new(stream);
-    crate::client::Answered::read(&mut reader).expect(200);
+    let mut reader = BufReader::new(stream);
+    Answered::read(&mut reader).expect(200);
     let chunk = format!("{length:x}\r\n{body}\r\n0\r\n\r\n");
     // Both lengths, in either order, and a coding alone.
     for fields in [
@@ -205,6 +211,63 @@ fn i3_hosts_and_origins_of_elsewhere_are_refused_on_every_path() {
     }
 }
 
+/// A page that the operator lists is let ask by its browser, and read the answer; another one is not.
+#[test]
+fn i3_a_listed_page_is_let_ask_and_no_other() {
+    const PAGE: &str = "https://console.example";
+    let service = Service::with("origins = [\"https://console.example\"]");
+    let ann = service.client("acme", "ann", "run,read");
+    let allowed =
+        |answer: &Answered| answer.header("access-control-allow-origin").map(str::to_owned);
+    let asks = |origin: &str| {
+        let headers = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "authorization,content-type"),
+        ];
+        service.nobody().send("OPTIONS", GREET, &headers, None)
+    };
+    let asked = asks(PAGE).expect(204);
+    assert_eq!(allowed(&asked).as_deref(), Some(PAGE), "{asked:?}");
+    assert!(asked.header("access-control-allow-headers").unwrap().contains("authorization"));
+    assert!(asked.header("access-control-allow-methods").unwrap().contains("POST"));
+    assert_eq!(asked.header("vary"), Some("origin"));
+    assert_eq!(asked.header("access-control-allow-credentials"), None);
+    // Errors can be read, too.
+    for path in ["/v1/tools", "/v1/nothing"] {
+        let answer = ann.send("GET", path, &[("origin", PAGE)], None);
+        assert_eq!(allowed(&answer).as_deref(), Some(PAGE), "{path}: {answer:?}");
+        assert!(answer.header("access-control-expose-headers").unwrap().contains("retry-after"));
+    }
+    let refused = asks("https://evil.example").fails(403, "foreign-origin");
+    assert_eq!(allowed(&refused), None);
+    // Whoever has no page is told nothing of any.
+    assert_eq!(allowed(&ann.get("/v1/tools")), None);
+    service.nobody().send("OPTIONS", GREET, &[], None).fails(405, "method-not-allowed");
+}
+
+/// One that listens at all addresses of both kinds knows an IPv4 client by its own.
+#[test]
+fn i3_an_address_in_the_clothes_of_another_kind_is_itself() {
+    if let Err(why) = std::net::TcpListener::bind("[::]:0") {
+        // It takes a machine with IPv6.
+        return drop(std::io::stderr().write_all(format!("not tried: {why}\n").as_bytes()));
+    }
+    let mut service = Service::folder();
+    service.start_at("[::]:0");
+    let address = (std::net::Ipv4Addr::LOCALHOST, service.address().port()).into();
+    let client = Client { address, key: None };
+    client.get("/healthz").expect(200);
+    // Both are for whoever asks from this machine.
+    client.get("/metrics").expect(200);
+    let named =
+        client.raw(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    assert!(named.starts_with("HTTP/1.1 200 "), "{named}");
+    let foreign =
+        client.raw(b"GET /healthz HTTP/1.1\r\nhost: 10.0.0.1\r\nconnection: close\r\n\r\n");
+    assert!(foreign.starts_with("HTTP/1.1 403 "), "{foreign}");
+}
+
 #[test]
 fn connections_and_streams_are_counted() {
     let service = Service::with("connections = 3\nstreams-per-tenant = 1\nstreams = 2");
@@ -225,4 +288,77 @@ fn connections_and_streams_are_counted() {
     while !answer.starts_with("HTTP/1.1 200 ") {
         answer = ann.raw(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     }
+}
+
+/// A request whose head was read and that has its place: the service asks for its body.
+fn begun(client: &Client, path: &str, headers: &str, body: &[u8]) -> TcpStream {
+    let mut stream = client.connect();
+    let key = client.key.as_deref().unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\
+         connection: close\r\n{headers}\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut asked = [0; 25];
+    stream.read_exact(&mut asked).unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+/// One tenant's requests leave room for another's, however slowly they come in.
+#[test]
+fn o2_a_tenants_requests_leave_room_for_the_others() {
+    let service = Service::with("requests = 2\nrequests-per-tenant = 1");
+    let ann = service.client("acme", "ann", "run,read");
+    let globex = service.client("globex", "", "read");
+    let mut slow = begun(&ann, GREET, "", b"{}");
+    let refused = ann.get("/v1/tools").fails(429, "overloaded");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    globex.get("/v1/tools").expect(200);
+    slow.write_all(b"{}").unwrap();
+    Answered::read(&mut BufReader::new(slow)).expect(200);
+    // Its place is given back a moment after its answer.
+    while ann.get("/v1/tools").status != 200 {}
+}
+
+/// What waits for a call, for a run, or for another of its kind takes none of the room of all.
+#[test]
+fn o2_a_request_that_only_waits_takes_no_room_of_all() {
+    let service = Service::with("requests = 2\nrequests-per-tenant = 2");
+    let ann = service.client("acme", "ann", "run,read");
+    let globex = service.client("globex", "", "read");
+    let spin = json!({ "arguments": { "how": "spin" } }).to_string();
+    let hold = "/v1/tools/probe/functions/hold/call?cancel-on-disconnect=true";
+    let mut watch = ann.stream("/v1/events?after=0", &[]);
+    let call = || {
+        let mut stream = begun(&ann, hold, "idempotency-key: k\r\n", spin.as_bytes());
+        stream.write_all(spin.as_bytes()).unwrap();
+        stream
+    };
+    let one = call();
+    watch.until("call.started");
+    let two = call();
+    ann.get("/v1/tools").fails(429, "overloaded");
+    // As soon as the second has seen that it is to wait for the first.
+    while globex.get("/v1/tools").status != 200 {}
+    ann.get("/v1/tools").fails(429, "overloaded");
+    drop((one, two));
+    watch.until("call.finished");
+    while ann.get("/v1/tools").status != 200 {}
+}
+
+#[test]
+fn an_address_has_its_share_of_connections() {
+    let service = Service::with("connections-per-address = 1");
+    let nobody = service.nobody();
+    let request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let mut held = nobody.connect();
+    // It is accepted before the next one is.
+    let full = nobody.raw(request);
+    assert!(full.starts_with("HTTP/1.1 503 ") && full.contains("service-full"), "{full}");
+    held.write_all(request).unwrap();
+    Answered::read(&mut BufReader::new(held)).expect(200);
+    while !nobody.raw(request).starts_with("HTTP/1.1 200 ") {}
 }

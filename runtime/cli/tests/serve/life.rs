@@ -50,11 +50,16 @@ fn o7_a_drain_has_a_deadline_and_a_second_request_has_none() {
     assert_eq!(finished.unwrap().data["data"]["result"]["outcome"], "cancelled");
     service.kill();
     let mut service = Service::with("drain = \"1h\"");
+    let ann = service.client("acme", "ann", "run,read");
     let calling = begin(&service);
     service.terminate();
     let nobody = service.nobody();
-    // It hears the first one before the second.
-    while std::net::TcpStream::connect(nobody.address).is_ok() {}
+    // It hears the first one before the second, and says so for as long as something is under way.
+    while nobody.get("/readyz").status == 200 {}
+    let told = nobody.get("/readyz").fails(503, "draining");
+    assert_eq!(told.header("connection"), Some("close"));
+    nobody.get("/healthz").expect(200);
+    ann.get("/v1/tools").fails(503, "draining");
     service.terminate();
     assert_eq!(service.ended(), Some(6), "at once");
     drop(calling);
@@ -106,6 +111,7 @@ fn the_file_is_checked_and_the_environment_goes_before_it() {
         ("[service]\nconnections = 0", "from 1 to"),
         ("[service]\nconnections-per-address = 0", "from 1 to"),
         ("[service]\nrequests = 0", "from 1 to"),
+        ("[service]\nrequests-per-tenant = 0", "from 1 to"),
         ("[service]\nheader = \"1KiB\"", "from 8 KiB"),
         ("[service]\nheader-fields = 0", "from 1 to"),
         ("[service]\nrequest-time = \"0s\"", "from 1ms"),

@@ -6,8 +6,10 @@
 mod auth;
 mod call;
 mod client;
+mod damage;
 mod events;
 mod input;
+mod late;
 mod life;
 mod once;
 mod operate;

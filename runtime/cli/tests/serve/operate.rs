@@ -66,6 +66,13 @@ fn a_file_with_a_mistake_changes_nothing_and_is_told() {
         ann.post(GREET, greet.clone()).expect(200);
         service.nobody().get("/readyz").expect(200);
     }
+    // An editor that begins by emptying it takes nothing from anybody.
+    service.write("ringfence.toml", "");
+    let written = Instant::now();
+    while !service.log().contains("it is empty") {
+        assert!(written.elapsed() < Duration::from_secs(30), "{}", service.log());
+    }
+    ann.post(GREET, greet.clone()).expect(200);
     let log = service.log();
     let lines: Vec<serde_json::Value> = log
         .lines()
@@ -128,4 +135,28 @@ fn an_event_has_the_form_that_is_asked_for_and_the_trace_that_it_came_with() {
     for parent in ["nonsense", "00-00000000000000000000000000000000-b7ad6b7169203331-01"] {
         ann.send("POST", GREET, &[("traceparent", parent)], Some(call.as_bytes())).expect(200);
     }
+}
+
+/// It is ready all the same, and names nobody.
+#[test]
+fn readiness_says_that_a_sink_takes_nothing() {
+    let mut service = Service::folder();
+    let file = fs::read_to_string(service.path("ringfence.toml")).unwrap();
+    // There is a folder where its file is to be.
+    service.write("audit.jsonl/x", "");
+    let sink = "[[tenant.acme.sink]]\nname = \"audit\"\nfile = \"audit.jsonl\"\n";
+    service.write("ringfence.toml", &format!("{file}\n{sink}"));
+    service.start();
+    let ready = || service.nobody().get("/readyz").expect(200).json();
+    let asked = Instant::now();
+    service.client("acme", "ann", "run").post(GREET, json!({ "arguments": { "name": "x" } }));
+    let told = loop {
+        let told = ready();
+        if told.get("failing").is_some() {
+            break told;
+        }
+        assert!(asked.elapsed() < Duration::from_secs(30), "{told}");
+    };
+    let failing = json!({ "sinks": 1, "required-sinks": 0, "traces": false });
+    assert_eq!(told, json!({ "status": "ready", "failing": failing }));
 }

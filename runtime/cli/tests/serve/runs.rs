@@ -70,20 +70,71 @@ fn a_held_call_is_answered_and_the_run_goes_on_by_itself() {
     all.post(&approval, yes).fails(409, "not-waiting");
 }
 
+/// A session is begun like an input: a tenant makes no more than its rate, and what is refused is not there.
+#[test]
+fn o2_what_is_refused_makes_no_session() {
+    let mut service = Service::folder();
+    let file = std::fs::read_to_string(service.path("ringfence.toml")).unwrap();
+    let rate = file.replace("[tenant.acme]\n", "[tenant.acme]\nrate = \"2 per h\"\n");
+    service.write("ringfence.toml", &rate);
+    service.start();
+    let ann = service.client("acme", "ann", "run,read");
+    let (with, without) =
+        (json!({ "agent": "greeter", "input": "Greet." }), json!({ "agent": "greeter" }));
+    ann.post("/v1/sessions", with.clone()).expect(201);
+    ann.post("/v1/sessions", without.clone()).expect(201);
+    for new in [&with, &without] {
+        let refused = ann.post("/v1/sessions", new.clone()).fails(429, "rate-limited");
+        assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    }
+    let keyed = [("idempotency-key", "k")];
+    let body = with.to_string();
+    ann.send("POST", "/v1/sessions", &keyed, Some(body.as_bytes())).fails(429, "rate-limited");
+    let made = ann.get("/v1/sessions").expect(200).json();
+    assert_eq!(made["items"].as_array().unwrap().len(), 2, "{made}");
+    // Another tenant has its own.
+    service.client("globex", "", "run").post("/v1/sessions", with).expect(201);
+}
+
+/// A page at a time, each call once, and nothing of what was answered.
+#[test]
+fn what_waits_for_a_person_is_listed_page_by_page() {
+    let service = Service::new();
+    let all = service.client("globex", "", "run,approve,read");
+    let mut made: Vec<String> = (0..3)
+        .map(|_| {
+            let body = json!({ "agent": "greeter", "input": "Greet." });
+            let made = all.post("/v1/sessions", body).expect(201);
+            let session = made.header("location").unwrap().to_owned();
+            all.stream(&format!("{session}/events"), &[]).until("run.waiting");
+            session
+        })
+        .collect();
+    made.sort();
+    let list = || {
+        let (mut listed, mut query) = (vec![], "?limit=1".to_owned());
+        loop {
+            let page = all.get(&format!("/v1/approvals{query}")).expect(200).json();
+            let items = page["items"].as_array().unwrap();
+            assert!(items.len() <= 1, "{page}");
+            let session = |item: &serde_json::Value| {
+                format!("/v1/sessions/{}", item["session"].as_str().unwrap())
+            };
+            listed.extend(items.iter().map(session));
+            let Some(next) = page["next"].as_str() else { return listed };
+            query = format!("?limit=1&cursor={next}");
+        }
+    };
+    assert_eq!(list(), made);
+    let no = json!({ "decision": "decline" });
+    all.post(&format!("{}/calls/r1.s1.c1/approval", made[1]), no).expect(200);
+    all.stream(&format!("{}/events", made[1]), &[]).until("run.completed");
+    assert_eq!(list(), [made[0].clone(), made[2].clone()]);
+}
+
 #[test]
 fn i5_a_client_that_goes_away_ends_its_run_only_if_it_asked_for_that() {
-    let service = Service::new();
-    service.write("spinner.toml", "name = \"spinner\"\nmodel = { use = \"spin\" }\ninstructions = \"x\"\n[tools]\nprobe = \"*\"\n[limits]\nfuel = \"1000G\"\n");
-    let mut service = service;
-    service.kill();
-    let file = std::fs::read_to_string(service.path("ringfence.toml")).unwrap();
-    let file = file.replace(
-        "agents = [\"greeter\"]\n[tenant.acme.tool.hello]",
-        "agents = [\"greeter\", \"spinner\"]\n[tenant.acme.tool.hello]",
-    );
-    service.write("ringfence.toml", &format!("{file}\n[agent.spinner]\nfile = \"spinner.toml\"\n[model.spin]\nprotocol = \"scripted\"\nscript = \"spin.toml\"\n"));
-    service.write("spin.toml", "[[turn]]\nwhen = { step = 1 }\nreply = { calls = [{ function = \"probe_hold\", arguments = { how = \"spin\" } }] }\n[[turn]]\nreply = { text = \"Done.\" }\n");
-    service.start();
+    let service = Service::spinning();
     let ann = service.client("acme", "ann", "run,read");
     let start = |query: &str| {
         let made = ann.post("/v1/sessions", json!({ "agent": "spinner" })).expect(201);

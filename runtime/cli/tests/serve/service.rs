@@ -59,6 +59,24 @@ reply = { calls = [{ function = "hello_greet", arguments = { name = "Ann" } }] }
 reply = { text = "Done." }
 "#;
 
+const SPINNER: &str = "\
+name = \"spinner\"
+model = { use = \"spin\" }
+instructions = \"x\"
+[tools]
+probe = \"*\"
+[limits]
+fuel = \"100000G\"
+";
+
+const SPIN: &str = r#"
+[[turn]]
+when = { step = 1 }
+reply = { calls = [{ function = "probe_hold", arguments = { how = "spin" } }] }
+[[turn]]
+reply = { text = "Done." }
+"#;
+
 /// The folder, and the program that serves it.
 pub(crate) struct Service {
     folder: TempDir,
@@ -98,6 +116,30 @@ impl Service {
     /// One that serves.
     pub(crate) fn new() -> Self {
         Self::with("")
+    }
+
+    /// One that serves with an agent of each tenant whose calls never end by themselves. Those of `globex` are
+    /// held.
+    pub(crate) fn spinning() -> Self {
+        let mut service = Self::folder();
+        let file = FILE.replace("agents = [\"greeter\"", "agents = [\"spinner\", \"greeter\"");
+        let more = r#"
+[tenant.globex.tool.probe]
+limits = { time = "60s", fuel = "1000G" }
+memory.tenant = "write"
+[[tenant.globex.hold]]
+tool = "probe"
+[agent.spinner]
+file = "spinner.toml"
+[model.spin]
+protocol = "scripted"
+script = "spin.toml"
+"#;
+        service.write("ringfence.toml", &format!("{file}{more}"));
+        service.write("spinner.toml", SPINNER);
+        service.write("spin.toml", SPIN);
+        service.start();
+        service
     }
 
     /// One that serves with these lines under `[service]`.
@@ -142,8 +184,13 @@ impl Service {
 
     /// Starts the program.
     pub(crate) fn start(&mut self) {
+        self.start_at("127.0.0.1:0");
+    }
+
+    /// The same, listening there.
+    pub(crate) fn start_at(&mut self, listen: &str) {
         let mut child = self
-            .command(&["serve", "--listen", "127.0.0.1:0"])
+            .command(&["serve", "--listen", listen])
             .stderr(fs::File::create(self.path("log")).unwrap())
             .spawn()
             .unwrap();

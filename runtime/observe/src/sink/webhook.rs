@@ -89,14 +89,19 @@ impl Webhook {
         let made = CloudEvent::of(event);
         let (id, body) = (made.id.clone(), bytes::Bytes::from(made.json()));
         let mut backoff = Backoff::new(FIRST, MOST);
+        let mut held_up = None;
         loop {
             let (why, asked) = match self.try_send(&id, body.clone()).await {
-                Ok(()) => return report.delivered(1),
+                Ok(()) => {
+                    drop(held_up);
+                    return report.delivered(1);
+                }
                 Err(failed) => failed,
             };
             if is_older(event, self.config.give_up) {
                 return report.dropped(&id, &why);
             }
+            held_up.get_or_insert_with(|| report.holds_up());
             report.failed(&why);
             let wait = backoff.wait().max(asked.unwrap_or_default().min(ASKED_MOST));
             tokio::time::sleep(wait).await;

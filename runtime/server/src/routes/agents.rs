@@ -14,7 +14,7 @@ use crate::{
 
 const LIST: Operation =
     Operation::get("/v1/agents", "list-agents", "The agents that the tenant may start.")
-        .fails(&[Code::AgentUnusable]);
+        .fails(&[Code::BadCursor]);
 const GET: Operation = Operation::get("/v1/agents/{agent}", "get-agent", "One agent.")
     .fails(&[Code::NoSuchAgent, Code::AgentUnusable]);
 

@@ -120,10 +120,20 @@ struct SaidView {
 
 async fn list(asked: Asked<Nothing, Paging, NoBody>) -> Result<Shown<Page<WaitingView>>, Problem> {
     let Asked { state, principal, query, .. } = asked;
-    let all = state.runtime.waiting_in(principal.tenant(), principal.only())?;
-    let all = all.into_iter().map(|(user, waiting)| WaitingView::of(user, waiting));
-    let place = |view: &WaitingView| (view.session.to_string(), view.call.to_string());
-    Ok(Shown(Page::of(&state, &principal, "approvals", &query, all, place)?))
+    let limit = query.limit()?;
+    let (list, cursor) = ("approvals", query.cursor.as_deref());
+    let place = |cursor| state.seal.place::<(SessionId, CallId)>(list, &principal, cursor);
+    let after = cursor.map(place).transpose()?;
+    let after = after.as_ref().map(|(session, call)| (session, call));
+    let (tenant, only) = (principal.tenant(), principal.only());
+    let mut found = state.runtime.waiting_after(tenant, only, after, limit + 1)?;
+    let is_last = found.len() <= limit;
+    found.truncate(limit);
+    let last = found.last().filter(|_| !is_last);
+    let next =
+        last.map(|(_, last)| state.seal.cursor(list, &principal, &(&last.session, &last.call)));
+    let items = found.into_iter().map(|(user, waiting)| WaitingView::of(user, waiting)).collect();
+    Ok(Shown(Page { items, next }))
 }
 
 async fn approval(
@@ -178,7 +188,7 @@ async fn say<B>(
     let said = state.runtime.tell_session(&owner, &session, by, saying).await?;
     let said = match said {
         Said::Recorded => {
-            runs::go_on(&state, &principal, owner, session.clone());
+            runs::go_on(&state, owner, session.clone());
             "recorded"
         }
         Said::Delivered => "delivered",

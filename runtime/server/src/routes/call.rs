@@ -64,10 +64,11 @@ async fn call(
     asked: Asked<FunctionPath, Leaving, Json<NewCall>>,
 ) -> Result<Shown<CallResult>, Problem> {
     let trace = asked.trace();
-    let Asked { state, principal, path, query, body: Json(new), gone, once, .. } = asked;
-    let function = function_of(&state, &principal, &path)?;
-    if once.as_ref().is_some_and(|once| once.again) && function.effect == Effect::Unsafe {
-        let said = "the host died while it carried this out; the function may not be called twice";
+    let Asked { state, principal, path, query, body: Json(new), until, gone, once, place, .. } =
+        asked;
+    let effect = function_of(&state, &principal, &path, |function| function.effect)?;
+    if once.as_ref().is_some_and(|once| once.again) && effect == Effect::Unsafe {
+        let said = "nobody knows how it ended before, and the function may not be called twice";
         return Err(Problem::new(Code::OutcomeUnknown, said));
     }
     let not_after = new.not_after.map(Timestamp);
@@ -75,6 +76,8 @@ async fn call(
         let said = "nobody waits for the answer any more, as `not-after` says; nothing was begun";
         return Err(Problem::new(Code::TimedOut, said));
     }
+    // Nobody is there any more to hear of one that begins later.
+    let not_after = Some(not_after.map_or(until.time, |end| end.min(until.time)));
     let arguments = new.arguments.map_or_else(|| "{}".into(), |object| object.0.get().to_owned());
     let call = DirectCall {
         tool: ToolRef::Accepted(path.tool),
@@ -84,9 +87,10 @@ async fn call(
         key: once.map(|once| IdempotencyKey(once.resource)),
         trace,
     };
-    let work = state.works.begin(Kind::Call, &principal.key.id, principal.tenant());
+    let work = state.works.begin(Kind::Call, Some(&principal.key.id), principal.tenant());
     let (runtime, caller) = (state.runtime.clone(), principal.caller.clone());
     let cancel = work.cancel.clone();
+    place.only_waits();
     let mut task = tokio::spawn(async move {
         let heard = Arc::new(Unheard);
         let done = runtime.call_before(&caller, call, not_after, &work.cancel, heard).await;

@@ -1,19 +1,23 @@
 //! Runs: begun, looked at step by step, cancelled. A run goes on whoever watches it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use ringfence::{
-    Agent, Busy, Caller, Input, Run, RunEnded, Saying, Session, Step,
+    Agent, Busy, Caller, Input, Refusal, Run, RunEnded, Saying, Session, Step,
     event::{AgentName, Body, CallId, Event, RunId, SessionId, Timestamp, TraceContext},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 
-use super::{Page, Paging, SessionPath, owner, session};
+use super::{Page, Paging, SessionPath, owner, session, session_beside};
 use crate::{
     answer::{Begun, Shown},
     api::{Api, Operation},
+    edge,
     keys::Principal,
     problem::{Code, Problem},
     request::{Asked, Json, NoBody, Nothing},
@@ -68,6 +72,8 @@ const RESUME: Operation = Operation::post(
     Code::Driven,
     Code::AgentUnusable,
     Code::ToolUnusable,
+    Code::RateLimited,
+    Code::QueueFull,
     Code::NotNow,
 ]);
 const STEPS: Operation = Operation::get(
@@ -173,11 +179,15 @@ pub(super) fn agent(
 pub(super) struct Starting {
     pub(super) caller: Caller,
     pub(super) session: SessionId,
+    /// Whether the session is made with it.
+    pub(super) is_new: bool,
     pub(super) agent: Agent,
     pub(super) input: String,
     pub(super) busy: Busy,
     pub(super) key: Option<String>,
     pub(super) not_after: Option<Timestamp>,
+    /// Until when it is waited for that it begins, or is in line behind another run.
+    pub(super) until: Instant,
     pub(super) trace: Option<TraceContext>,
 }
 
@@ -194,13 +204,23 @@ pub(super) async fn start(
     principal: &Principal,
     starting: Starting,
 ) -> Result<Started, Problem> {
-    let Starting { caller, session: id, agent, input, busy, key, not_after, trace } = starting;
+    let Starting { caller, session: id, is_new, agent, input, busy, key, not_after, until, trace } =
+        starting;
     let key = match key {
         Some(key) => key,
         None => new_key()?,
     };
     // Said before under this key: it is the same run, unless it is another input.
-    if let Some(run) = state.runtime.session(&caller, &id)?.run_of(&key) {
+    let said = {
+        let (runtime, caller, id) = (state.runtime.clone(), caller.clone(), id.clone());
+        let said = move || match runtime.session(&caller, &id) {
+            // Nothing was said in what is yet to be made.
+            Err(ringfence::Error::NoSuchSession { .. }) if is_new => Ok(None),
+            said => said.map(Some),
+        };
+        state.reading.read(principal.tenant(), said).await??
+    };
+    if let Some(run) = said.as_ref().and_then(|said| said.run_of(&key)) {
         return match run.input() == input {
             true => Ok(Started { run: run.id(), cancel: None, ending: None }),
             false => {
@@ -208,18 +228,22 @@ pub(super) async fn start(
             }
         };
     }
-    let work = state.works.begin(Kind::Run, &principal.key.id, principal.tenant());
+    let api_key = principal.key.id.clone();
+    let work = state.works.begin(Kind::Run, Some(&api_key), principal.tenant());
     let cancel = work.cancel.clone();
     let (tell, mut told) = oneshot::channel();
     let task = {
         let state = state.clone();
         async move {
             let mut tell = Some(tell);
+            let is_recorded = AtomicBool::new(false);
             let mut show = |event: &Event| {
                 if let Body::MessageAdded { run, key: Some(of), .. } = &event.body
                     && *of == key
                     && let Some(tell) = tell.take()
                 {
+                    is_recorded.store(true, Relaxed);
+                    work.is_recorded();
                     // Whoever began it may have gone away; the run goes on.
                     let _ = tell.send(*run);
                 }
@@ -227,14 +251,36 @@ pub(super) async fn start(
             let input = Input {
                 text: input,
                 session: Some(id),
+                makes_session: is_new,
                 busy,
                 key: Some(key.clone()),
                 not_after,
                 trace,
+                api_key: Some(api_key),
             };
-            let ended = state.runtime.run(&caller, &agent, input, &work.cancel, &mut show).await;
+            let mut is_late = false;
+            let ended = {
+                let running = state.runtime.run(&caller, &agent, input, &work.cancel, &mut show);
+                tokio::pin!(running);
+                loop {
+                    tokio::select! {
+                        biased;
+                        ended = &mut running => break ended,
+                        // What only waited for a slot is taken back: nobody waits for it any more.
+                        () = tokio::time::sleep_until(until), if !is_late => {
+                            is_late = true;
+                            if !is_recorded.load(Relaxed) {
+                                work.cancel.cancel();
+                            }
+                        }
+                    }
+                }
+            };
             drop(work);
             ended.map_err(|error| {
+                if matches!(error, ringfence::Error::NotTaken(Refusal::Cancelled)) && is_late {
+                    return edge::too_long(&state);
+                }
                 let problem = Problem::from(error);
                 if let Some(why) = &problem.internal {
                     state.log.failed("a run", why);
@@ -255,25 +301,38 @@ pub(super) async fn start(
 }
 
 fn new_key() -> Result<String, Problem> {
+    Ok(format!("{:032x}", u128::from_be_bytes(random()?)))
+}
+
+/// The id of a session that is to be made.
+pub(super) fn new_session() -> Result<SessionId, Problem> {
+    Ok(SessionId::from_random(random()?))
+}
+
+fn random() -> Result<[u8; 16], Problem> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Problem::internal(error.to_string()))?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(error) => Err(Problem::internal(error.to_string())),
+    }
 }
 
 async fn start_run(
     asked: Asked<SessionPath, Waits, Json<NewRun>>,
 ) -> Result<Begun<RunView>, Problem> {
     let trace = asked.trace();
-    let Asked { state, principal, path, query, body: Json(new), gone, once, .. } = asked;
+    let Asked { state, principal, path, query, body: Json(new), until, gone, once, place, .. } =
+        asked;
     if query.cancel_on_disconnect && !query.wait {
         let said = "`cancel-on-disconnect` is for a client that waits: add `wait=true`";
         return Err(Problem::new(Code::BadQuery, said));
     }
-    let (caller, summary, _) = session(&state, &principal, &path.session)?;
+    let (caller, summary, _) = session_beside(&state, &principal, &path.session).await?;
     let agent = agent(&state, &principal, &summary.agent)?;
     let starting = Starting {
         caller,
         session: path.session.clone(),
+        is_new: false,
         agent,
         input: new.input,
         busy: match new.busy {
@@ -283,8 +342,11 @@ async fn start_run(
         },
         key: once.map(|once| once.key),
         not_after: new.not_after.map(Timestamp),
+        until: until.at,
         trace,
     };
+    // For a slot, and then for its end.
+    place.only_waits();
     let Started { run, cancel, ending } = start(&state, &principal, starting).await?;
     if let Some(ending) = ending.filter(|_| query.wait) {
         if query.cancel_on_disconnect
@@ -298,7 +360,7 @@ async fn start_run(
         }
         ending.await.map_err(|error| Problem::internal(error.to_string()))??;
     }
-    let (_, _, session) = session(&state, &principal, &path.session)?;
+    let (_, _, session) = session_beside(&state, &principal, &path.session).await?;
     let found = find(&session, run.0)?;
     let status = found.status();
     Ok(Begun {
@@ -308,9 +370,10 @@ async fn start_run(
     })
 }
 
-/// Goes on with a session in a task of its own, if there is something to go on with.
-pub(super) fn go_on(state: &State, principal: &Principal, caller: Caller, id: SessionId) {
-    let work = state.works.begin(Kind::Run, &principal.key.id, principal.tenant());
+/// Goes on with a session in a task of its own, if there is something to go on with. Whoever asked for that
+/// did not begin its run: it does not end with their key.
+pub(super) fn go_on(state: &State, caller: Caller, id: SessionId) {
+    let work = state.works.begin(Kind::Run, None, &caller.tenant);
     let state = state.clone();
     tokio::spawn(async move {
         let ended = state.runtime.resume(&caller, &id, &work.cancel, &mut |_| {}).await;
@@ -325,6 +388,40 @@ pub(super) fn go_on(state: &State, principal: &Principal, caller: Caller, id: Se
             }
         }
     });
+}
+
+/// The same, once it is sure that it goes on here: a refusal is whoever asks for it's.
+async fn resumed(state: &State, caller: Caller, id: SessionId) -> Result<(), Problem> {
+    let work = state.works.begin(Kind::Run, None, &caller.tenant);
+    let (tell, mut told) = oneshot::channel();
+    let running = {
+        let state = state.clone();
+        async move {
+            let mut tell = Some(tell);
+            let mut begins = || {
+                if let Some(tell) = tell.take() {
+                    // Whoever asked may have gone away.
+                    let _ = tell.send(());
+                }
+            };
+            let (runtime, cancel) = (&state.runtime, &work.cancel);
+            let show = &mut |_: &Event| {};
+            let ended = runtime.resume_telling(&caller, &id, cancel, &mut begins, show).await;
+            let ended = ended.map_err(Problem::from);
+            if let Err(Problem { internal: Some(why), .. }) = &ended {
+                state.log.failed("a session that was to go on", why);
+            }
+            ended
+        }
+    };
+    let mut running = tokio::spawn(running);
+    tokio::select! {
+        biased;
+        Ok(()) = &mut told => Ok(()),
+        ended = &mut running => {
+            ended.map_err(|error| Problem::internal(error.to_string()))?.map(drop)
+        }
+    }
 }
 
 fn find(session: &Session, run: u32) -> Result<&Run, Problem> {
@@ -349,26 +446,29 @@ async fn get(asked: Asked<RunPath, Nothing, NoBody>) -> Result<Shown<RunView>, P
 
 async fn cancel(asked: Asked<RunPath, Nothing, NoBody>) -> Result<Shown<RunView>, Problem> {
     let Asked { state, principal, path, .. } = asked;
-    let (owner, _, before) = session(&state, &principal, &path.session)?;
+    let (owner, _, before) = session_beside(&state, &principal, &path.session).await?;
     let run = find(&before, path.run)?;
     if run.status().is_open() {
         let saying = Saying::Cancel { run: Some(run.id()) };
         let by = &principal.caller.user;
         state.runtime.tell_session(&owner, &path.session, by, saying).await?;
         // Others may wait behind it.
-        go_on(&state, &principal, owner, path.session.clone());
+        go_on(&state, owner, path.session.clone());
     }
-    let (_, _, after) = session(&state, &principal, &path.session)?;
+    let (_, _, after) = session_beside(&state, &principal, &path.session).await?;
     Ok(Shown(RunView::of(&after, find(&after, path.run)?)))
 }
 
 async fn resume(asked: Asked<SessionPath, Nothing, NoBody>) -> Result<Begun<RunView>, Problem> {
-    let Asked { state, principal, path, .. } = asked;
-    let (owner, _, session) = session(&state, &principal, &path.session)?;
+    let Asked { state, principal, path, place, .. } = asked;
+    let (owner, _, session) = session_beside(&state, &principal, &path.session).await?;
     let run = session.run().ok_or(ringfence::Refused::NoRun).map_err(ringfence::Error::from)?;
     let status = run.status();
     let goes_on = status.is_open() && !status.is_waiting_for_somebody();
-    go_on(&state, &principal, owner, path.session.clone());
+    if goes_on {
+        place.only_waits();
+        resumed(&state, owner, path.session.clone()).await?;
+    }
     Ok(Begun {
         location: format!("/v1/sessions/{}/runs/{}", path.session, run.id().0),
         what: RunView::of(&session, run),

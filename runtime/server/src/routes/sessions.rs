@@ -7,7 +7,7 @@ use ringfence::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Page, Paging, SessionPath, owner, runs, session};
+use super::{Page, Paging, SessionPath, owner, runs, session, session_beside};
 use crate::{
     answer::{Done, Made, Shown},
     api::{Api, Operation},
@@ -27,8 +27,9 @@ const CREATE: Operation =
             Code::AgentUnusable,
             Code::ToolUnusable,
             Code::EmptyInput,
+            Code::RateLimited,
+            Code::QueueFull,
             Code::Spent,
-            Code::Busy,
         ]);
 const GET: Operation =
     Operation::get("/v1/sessions/{session}", "get-session", "A session with its runs.")
@@ -76,7 +77,7 @@ async fn create(
     asked: Asked<Nothing, Nothing, Json<NewSession>>,
 ) -> Result<Made<SessionDetail>, Problem> {
     let trace = asked.trace();
-    let Asked { state, principal, body: Json(new), once, .. } = asked;
+    let Asked { state, principal, body: Json(new), until, once, place, .. } = asked;
     if new.input.as_ref().is_some_and(|input| input.trim().is_empty()) {
         let said = "the input is empty: say something, or leave it out";
         return Err(Problem::new(Code::EmptyInput, said));
@@ -84,21 +85,31 @@ async fn create(
     let agent = runs::agent(&state, &principal, &new.agent)?;
     let caller: Caller = principal.caller.clone();
     let id: Option<SessionId> = once.as_ref().and_then(|once| once.resource.parse().ok());
-    let id = state.runtime.create_session(&caller, &agent, id, &mut |_| {}).await?;
-    if let Some(input) = new.input {
-        let starting = runs::Starting {
-            caller: caller.clone(),
-            session: id.clone(),
-            agent,
-            input,
-            busy: ringfence::Busy::Reject,
-            key: once.map(|once| once.key),
-            not_after: None,
-            trace,
-        };
-        runs::start(&state, &principal, starting).await?;
-    }
-    let (_, summary, session) = session(&state, &principal, &id)?;
+    let id = match new.input {
+        None => state.runtime.create_session(&caller, &agent, id, &mut |_| {}).await?,
+        // Made with what is said in it, or not at all.
+        Some(input) => {
+            let id = id.map_or_else(runs::new_session, Ok)?;
+            let starting = runs::Starting {
+                caller: caller.clone(),
+                session: id.clone(),
+                is_new: true,
+                agent,
+                input,
+                busy: ringfence::Busy::Reject,
+                key: once.map(|once| once.key),
+                not_after: None,
+                until: until.at,
+                trace,
+            };
+            place.only_waits();
+            runs::start(&state, &principal, starting).await?;
+            id
+        }
+    };
+    // From here on it is there, whatever the client is told.
+    let shown = session_beside(&state, &principal, &id).await;
+    let (_, summary, session) = shown.map_err(Problem::after_it_began)?;
     let what = SessionDetail::of(summary, &session);
     Ok(Made { location: format!("/v1/sessions/{id}"), what })
 }

@@ -37,7 +37,7 @@ const GRANTS: Operation = Operation::get(
     "list-grants",
     "What the functions of each tool may do for the caller, and by which lines.",
 )
-.fails(&[Code::BadCursor, Code::ToolUnusable]);
+.fails(&[Code::BadCursor]);
 
 pub(super) fn add(api: Api) -> Api {
     api.add(LIST, list)
@@ -97,7 +97,8 @@ struct GrantView {
     /// As it is enforced.
     #[serde(skip_serializing_if = "Option::is_none")]
     effect: Option<Effect>,
-    /// Whether it may be called: `allowed`, `held` until a person says yes, or `denied`.
+    /// Whether it may be called: `allowed`, `held` until a person says yes, `denied`, or `unusable` as long as its
+    /// tool cannot be loaded, which its operator can mend.
     call: &'static str,
     /// Why it may not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -119,21 +120,26 @@ struct OpeningView {
     by: Vec<Remedy>,
 }
 
-/// A tool that the tenant is given. One of others is as one that is not there.
-fn tool(state: &State, principal: &Principal, name: &ToolName) -> Result<Entry, Problem> {
-    let mut given = state.runtime.tools_of(principal.tenant()).into_iter();
-    let found = given.find(|(given, _)| given == name).map(|(_, entry)| entry);
+/// What there is to see in a tool that the tenant is given. One of others is as one that is not there.
+fn tool<T>(
+    state: &State,
+    principal: &Principal,
+    name: &ToolName,
+    look: impl FnOnce(&Entry) -> T,
+) -> Result<T, Problem> {
+    let found = state.runtime.look_at_tool(principal.tenant(), name, look);
     found.ok_or_else(|| Problem::new(Code::NoSuchTool, format!("there is no tool `{name}`")))
 }
 
-/// A function of such a tool.
-pub(super) fn function_of(
+/// What there is to see in a function of such a tool.
+pub(super) fn function_of<T>(
     state: &State,
     principal: &Principal,
     path: &FunctionPath,
-) -> Result<Function, Problem> {
-    let entry = tool(state, principal, &path.tool)?;
-    let found = entry.function(&path.function).cloned();
+    look: impl FnOnce(&Function) -> T,
+) -> Result<T, Problem> {
+    let found =
+        tool(state, principal, &path.tool, |entry| entry.function(&path.function).map(look))?;
     found.ok_or_else(|| {
         let FunctionPath { tool, function } = path;
         Problem::new(Code::NoSuchFunction, format!("tool `{tool}` has no function `{function}`"))
@@ -169,16 +175,16 @@ async fn list(asked: Asked<Nothing, Paging, NoBody>) -> Result<Shown<Page<ToolVi
 
 async fn get(asked: Asked<ToolPath, Nothing, NoBody>) -> Result<Shown<ToolView>, Problem> {
     let Asked { state, principal, path, .. } = asked;
-    let entry = tool(&state, &principal, &path.tool)?;
-    Ok(Shown(view(path.tool, &entry)))
+    let seen = tool(&state, &principal, &path.tool, |entry| view(path.tool.clone(), entry))?;
+    Ok(Shown(seen))
 }
 
 async fn functions(
     asked: Asked<ToolPath, Paging, NoBody>,
 ) -> Result<Shown<Page<FunctionView>>, Problem> {
     let Asked { state, principal, path, query, .. } = asked;
-    let entry = tool(&state, &principal, &path.tool)?;
-    let all = entry.functions.iter().map(function_view);
+    let views = |entry: &Entry| entry.functions.iter().map(function_view).collect::<Vec<_>>();
+    let all = tool(&state, &principal, &path.tool, views)?;
     let list = format!("functions/{}", path.tool);
     Ok(Shown(Page::of(&state, &principal, &list, &query, all, |function| function.name.clone())?))
 }
@@ -187,19 +193,36 @@ async fn function(
     asked: Asked<FunctionPath, Nothing, NoBody>,
 ) -> Result<Shown<FunctionView>, Problem> {
     let Asked { state, principal, path, .. } = asked;
-    Ok(Shown(function_view(&function_of(&state, &principal, &path)?)))
+    Ok(Shown(function_of(&state, &principal, &path, function_view)?))
 }
 
 async fn grants(asked: Asked<Nothing, Paging, NoBody>) -> Result<Shown<Page<GrantView>>, Problem> {
     let Asked { state, principal, query, .. } = asked;
     let mut all = vec![];
-    for (name, _) in state.runtime.tools_of(principal.tenant()) {
+    for (name, entry) in state.runtime.tools_of(principal.tenant()) {
         let tool = ToolRef::Accepted(name.clone());
-        let explained = state.runtime.explain(&principal.caller, &tool, None, None).await?;
-        all.extend(explained.into_iter().map(|explanation| grant(name.clone(), explanation)));
+        match state.runtime.explain(&principal.caller, &tool, None, None).await {
+            Ok(explained) => {
+                all.extend(explained.into_iter().map(|explained| grant(name.clone(), explained)));
+            }
+            // One that cannot be loaded hides nothing of the others.
+            Err(error) => {
+                let problem = Problem::from(error);
+                let why = problem.internal.as_deref().unwrap_or(problem.code.title());
+                state.log.failed(&format!("what tool {name} may do"), why);
+                let functions = entry.functions.into_iter();
+                all.extend(functions.map(|function| unusable(name.clone(), function.name)));
+            }
+        }
     }
     let place = |grant: &GrantView| (grant.tool.clone(), grant.function.clone());
     Ok(Shown(Page::of(&state, &principal, "grants", &query, all, place)?))
+}
+
+/// A function that nobody can call as things are.
+fn unusable(tool: ToolName, function: FunctionName) -> GrantView {
+    let (denials, held_by, open, shut) = (vec![], vec![], vec![], vec![]);
+    GrantView { tool, function, effect: None, call: "unusable", denials, held_by, open, shut }
 }
 
 fn grant(tool: ToolName, explanation: policy::Explanation) -> GrantView {

@@ -43,6 +43,11 @@ struct SessionUsageView {
 
 async fn tenant(asked: Asked<Nothing, Nothing, NoBody>) -> Result<Shown<UsageView>, Problem> {
     let Asked { state, principal, .. } = asked;
+    // All users spend of them: what is left is not one user's to know.
+    if principal.only().is_some() {
+        let said = "the API key is for one user: what the tenant spends is for keys of all of it";
+        return Err(Problem::new(Code::OutOfScope, said));
+    }
     let budgets = SpendingView::all(state.runtime.budgets(principal.tenant())?);
     Ok(Shown(UsageView { budgets }))
 }

@@ -279,6 +279,7 @@ impl Play {
                     key: None,
                     not_after: None,
                     agent: None,
+                    api_key: None,
                 }));
             }
             6 => {

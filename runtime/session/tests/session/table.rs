@@ -71,6 +71,7 @@ fn situations() -> Vec<(&'static str, World)> {
         key: None,
         not_after: None,
         agent: None,
+        api_key: None,
     };
     let mut completed = asking();
     completed.reply(answer("done"));
@@ -124,7 +125,14 @@ fn commands(world: &World) -> Vec<Command> {
         }
     };
     let (by, text) = (UserId::local(), || "more".to_owned());
-    let say = |busy| Command::Input { text: text(), busy, key: None, not_after: None, agent: None };
+    let say = |busy| Command::Input {
+        text: text(),
+        busy,
+        key: None,
+        not_after: None,
+        agent: None,
+        api_key: None,
+    };
     let spent = Spent { level: BudgetLevel::Tenant, spent: 9, asked: 0, of: 10, reopens: None };
     let reconcile = |result| Command::Reconcile { call: first.clone(), by: None, result };
     let all = vec![

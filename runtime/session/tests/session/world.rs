@@ -162,6 +162,7 @@ pub(crate) fn input(text: &str) -> Command {
         key: None,
         not_after: None,
         agent: None,
+        api_key: None,
     }
 }
 

@@ -113,8 +113,14 @@ pub(super) async fn a_command_with_a_key_comes_once(store: &impl Subject) {
 
 pub(super) async fn what_is_open_is_found(store: &impl Subject) {
     let (one, two) = (RunId(1), RunId(2));
-    let say =
-        |run| Body::MessageAdded { run, text: "x".into(), key: None, not_after: None, agent: None };
+    let say = |run| Body::MessageAdded {
+        run,
+        text: "x".into(),
+        key: None,
+        not_after: None,
+        agent: None,
+        api_key: None,
+    };
     let wait = |on| Body::RunWaiting { run: one, on, calls: vec![] };
     let begin = vec![created(), say(one), Body::RunStarted { run: one }];
     for (of, n, more) in [

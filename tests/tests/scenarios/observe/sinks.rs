@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ringfence::{Caller, Cancel, Error, Input, RunEnded, Runtime};
+use ringfence::{Caller, Cancel, Error, Input, RunEnded, Runtime, event::SessionId};
 use ringfence_observe::{Config, FileConfig, SecretReader, SinkConfig, Target, WebhookConfig};
 use ringfence_tests::web::{Request, Web, say};
 use serde_json::Value;
@@ -248,6 +248,45 @@ async fn a_webhook_that_was_down_gets_everything() {
     let observer = observe(&world, &runtime, config()).await;
     assert!(observer.stop(PATIENCE).await);
     assert_eq!(ids(&receiver.taken()), journal(&runtime, "local", &ended));
+}
+
+/// The events of one session are not taken, those of another are: the sink does not work until both are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_that_takes_one_session_and_not_another_does_not_work() {
+    let (world, agent) = world().await;
+    let runtime = world.runtime();
+    let id = SessionId::from_random([7; 16]);
+    let refused = Arc::new(Mutex::new(Some(id.to_string())));
+    let (sender, mut asked) = mpsc::unbounded_channel();
+    let web = {
+        let refused = refused.clone();
+        Web::new(move |request, stream| {
+            let refuses = |id: &String| request.body.contains(id);
+            let is_taken = !refused.lock().unwrap().as_ref().is_some_and(refuses);
+            // Before it is answered: nothing was done about that by then.
+            let _ = sender.send(is_taken);
+            let status = if is_taken { "204 No Content" } else { "500 Internal Server Error" };
+            say(stream, status, "", b"")
+        })
+    };
+    let config = || with(vec![hook(&web.origin())]);
+    assert!(observe(&world, &runtime, config()).await.stop(PATIENCE).await);
+    // Both are there when it goes on, and are sent together.
+    let other = run(&runtime, &agent, "local").await.expect("a run");
+    let input = Input { session: Some(id), makes_session: true, ..Input::new("Go.") };
+    let cancel = Cancel::new();
+    runtime.run(&caller("local"), &agent, input, &cancel, &mut |_| {}).await.expect("a run");
+    let observer = observe(&world, &runtime, config()).await;
+    let (mut taken, mut refusals) = (0, 0);
+    while taken < journal(&runtime, "local", &other).len() || refusals < 2 {
+        match asked.recv().await.expect("asked") {
+            true => taken += 1,
+            false => refusals += 1,
+        }
+    }
+    assert_eq!(observer.failing().len(), 1, "one of them waits");
+    *refused.lock().unwrap() = None;
+    assert!(observer.stop(PATIENCE).await);
 }
 
 /// An event that is too old is given up, and those behind it arrive.
