@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use ringfence::{
     Agent, Busy, Caller, Cancel, Error, Input, Listening, Refused, RunEnded, RunStatus, Runtime,
-    event::{Body, Event, Limit, ModelFailureClass, SessionId},
+    event::{Body, Event, Limit, ModelFailureClass, Money, SessionId},
 };
 use ringfence_tests::web::{Web, keep_silent};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -109,7 +109,7 @@ async fn a_question_that_is_called_off_is_paid_for_and_its_reservation_given_bac
         assert!(tokens.input > 0, "what was sent: {tokens:?}");
         assert_eq!(tokens.output, (BEGINNING.len() as u64).div_ceil(4), "what was heard");
         let nanos = tokens.input * 1_000 + tokens.output * 2_000;
-        assert_eq!(cost.map(|cost| cost.nanos()), Some(nanos));
+        assert_eq!(cost.map(Money::nanos), Some(nanos));
         let ended = running.cancelled().await;
         assert_eq!(ended.totals.tokens, *tokens);
     }
