@@ -46,7 +46,7 @@ impl View {
         match &event.body {
             Body::RunStarted { run } => self.begin(*run, event),
             Body::RunLeft { .. } => {
-                let text = "left for another process to go on with: this one is told to stop";
+                let text = "left for another process to go on with";
                 sheet.line(sheet.paint(Tone::Warning, text));
             }
             Body::RunResumed { run } => {

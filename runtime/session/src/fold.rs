@@ -285,6 +285,14 @@ impl Session {
         seq.filter(|seq| *seq > 0)
     }
 
+    /// Whether somebody who drives the session began something with this.
+    fn begins(body: &Body) -> bool {
+        matches!(
+            body,
+            Body::StepStarted { .. } | Body::ModelRequested { .. } | Body::CallIntended { .. }
+        )
+    }
+
     /// Adds one event that stands at the next place.
     pub(crate) fn transit(&mut self, at: Timestamp, body: &Body) -> Result<(), Illegal> {
         let seq = self.seq + 1;
@@ -470,6 +478,9 @@ impl Session {
             | Body::KeyRevoked { .. } => {
                 return Err(Illegal("it is no event of a session in this version".into()));
             }
+        }
+        if Self::begins(body) {
+            self.open_run()?.go_on();
         }
         self.seq = seq;
         self.at = at;

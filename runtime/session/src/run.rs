@@ -143,7 +143,8 @@ pub struct Run {
     retry_at: Option<Timestamp>,
     /// The budgets of which it was said that four fifths are spent.
     warned: Vec<(BudgetLevel, Limit)>,
-    /// The host left it in good order, and nobody has gone on with it yet.
+    /// Nobody has gone on with it since a host left it in good order, or since somebody answered what it
+    /// waited for: whoever takes it over then has met no death.
     left: bool,
     /// How often the host died in the current step.
     pub(crate) resumed: u32,
@@ -384,7 +385,12 @@ impl Run {
         Ok(())
     }
 
-    /// Whether the host left it in good order.
+    /// A host has begun something of it.
+    pub(crate) fn go_on(&mut self) {
+        self.left = false;
+    }
+
+    /// Whether nothing of it was begun since a host left it, or somebody answered.
     pub(crate) fn is_left(&self) -> bool {
         self.left
     }
@@ -396,7 +402,9 @@ impl Run {
         if let Some(step) = self.step_last_mut() {
             step.resume()?;
         }
-        if !waits && !std::mem::take(&mut self.left) {
+        if waits {
+            self.left = true;
+        } else if !std::mem::take(&mut self.left) {
             self.resumed += 1;
         }
         self.unpause(since, at);

@@ -1,15 +1,15 @@
 //! Runs, told step by step.
 
 use ringfence_event::{
-    AgentName, Asked, CompactionRule, Denial, DenialCode, Digest, Effect as Declared, Limit,
-    Message, Note, Outcome, Question, RetryRules, Timestamp, UserId,
+    AgentName, ApprovalScope, Asked, CompactionRule, Denial, DenialCode, Digest,
+    Effect as Declared, Limit, Message, Note, Outcome, Question, RetryRules, Timestamp, UserId,
 };
 use ringfence_session::{
     CallStatus, Command, Corrupt, Effect, Refused, RunLimits, RunStatus, Session, question_id,
 };
 
 use crate::world::{
-    World, answer, call, calls, cancel, finished, id, input, result, succeeded, unavailable,
+    World, answer, call, calls, cancel, finished, hold, id, input, result, succeeded, unavailable,
 };
 
 const LIMITS: RunLimits = RunLimits::DEFAULT;
@@ -178,6 +178,39 @@ fn a_host_that_leaves_in_good_order_has_not_died() {
             world.tell(Command::Recover).unwrap();
         }
         assert_eq!(status(&world), ends, "leaves: {leaves}");
+    }
+}
+
+/// Each answer is recorded by a process of its own, and another one goes on: nobody died.
+#[test]
+fn a_run_that_is_taken_over_after_each_answer_has_met_no_death() {
+    for dies in [false, true] {
+        let mut world = started(LIMITS);
+        world.reply(calls(&["a", "b", "c", "d", "e"]));
+        for place in 1..=5 {
+            let call = call(1, 1, place);
+            world.tell(Command::Held { call, hold: hold("{}") }).unwrap();
+        }
+        for place in 1..=5 {
+            if status(&world) == RunStatus::Failed {
+                break;
+            }
+            let call = call(1, 1, place);
+            let (by, scope) = (UserId::local(), ApprovalScope::Call);
+            world.tell(Command::Approve { call, by, scope, reason: None, shown: None }).unwrap();
+            world.restart();
+            world.tell(Command::Recover).unwrap();
+            begin(&mut world, place, Declared::Read, 10);
+            if dies {
+                world.restart();
+                world.tell(Command::Recover).unwrap();
+                let call = self::call(1, 1, place);
+                drop(world.tell(Command::Started { call }));
+            }
+            drop(world.tell(finished(self::call(1, 1, place), succeeded("x", 1))));
+        }
+        let ends = if dies { RunStatus::Failed } else { RunStatus::Running };
+        assert_eq!(status(&world), ends, "dies: {dies}");
     }
 }
 
