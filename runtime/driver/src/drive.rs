@@ -77,16 +77,6 @@ enum Begun {
     Over(Option<Done>),
 }
 
-/// What became of something that is to be reserved before it begins.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Claim {
-    Done,
-    /// It is asked for again.
-    Later,
-    /// The run ends.
-    Spent,
-}
-
 type Decided = Result<(Arc<Installed>, Permit), NotRun>;
 
 /// One session under way.
@@ -342,8 +332,8 @@ impl<'a> Driver<'a> {
                 changed = match effect {
                     Effect::AskModel { step, request } => {
                         let reserved = self.reserve_for(step, &request).await?;
-                        if reserved != Claim::Done {
-                            reserved == Claim::Spent
+                        if reserved != Reserved::Done {
+                            matches!(reserved, Reserved::Spent(_))
                         } else if !self.request(step, &request)? {
                             true
                         } else {
@@ -456,9 +446,13 @@ impl<'a> Driver<'a> {
     }
 
     /// Reserves of the tenant's budget what a request may come to cost.
-    async fn reserve_for(&mut self, step: StepId, request: &ModelRequest) -> Result<Claim, Error> {
+    async fn reserve_for(
+        &mut self,
+        step: StepId,
+        request: &ModelRequest,
+    ) -> Result<Reserved, Error> {
         if !self.journal.ledger().0.is_open() {
-            return Ok(Claim::Done);
+            return Ok(Reserved::Done);
         }
         let input = estimated(request);
         let output = request.parameters.output_tokens.unwrap_or(REPLY_TOKENS);
@@ -475,17 +469,14 @@ impl<'a> Driver<'a> {
     }
 
     /// Reserves of the tenant's budget. If what is not spent is too little for it, the run ends.
-    async fn reserve(&mut self, what: &str, amounts: Amounts) -> Result<Claim, Error> {
+    async fn reserve(&mut self, what: &str, amounts: Amounts) -> Result<Reserved, Error> {
         let (ledger, store, now) = self.journal.ledger();
-        match ledger.reserve(store, what, amounts, now).await? {
-            Reserved::Done => Ok(Claim::Done),
-            // Tried again with the next beat: whoever has it gives back what it does not spend.
-            Reserved::Later(_) => Ok(Claim::Later),
-            Reserved::Spent(Stopped { limit, spent, .. }) => {
-                self.late(Command::Spent { limit, spent })?;
-                Ok(Claim::Spent)
-            }
+        let reserved = ledger.reserve(store, what, amounts, now).await?;
+        // What others have is tried again with the next beat: they give back what they do not spend.
+        if let Reserved::Spent(Stopped { limit, spent, .. }) = reserved {
+            self.late(Command::Spent { limit, spent })?;
         }
+        Ok(reserved)
     }
 
     /// Tells the session of budgets of the tenant that are nearly spent.
@@ -530,8 +521,8 @@ impl<'a> Driver<'a> {
             Ok((installed, permit)) => {
                 let amounts = Amounts::from([(Limit::Fuel, permit.limits().fuel)]);
                 match self.reserve(call.as_str(), amounts).await? {
-                    Claim::Done => {}
-                    reserved => return Ok(reserved == Claim::Spent),
+                    Reserved::Done => {}
+                    reserved => return Ok(matches!(reserved, Reserved::Spent(_))),
                 }
                 let arguments = Digest::of(arguments.as_bytes());
                 let key = IdempotencyKey::derive(&session, &call, &arguments);
